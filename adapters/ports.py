@@ -1,0 +1,263 @@
+"""One Protocol per role: what Dealthread asks of a connected system, named after business acts.
+
+The rules are the same for every act:
+
+* `find_*` looks for what an earlier attempt may have left, by the external id that we gave it.
+* `provision_*`, `add_*`, `write_*`, `open_*` make exactly one vendor write (or one atomic composite
+  call) and raise `OutcomeUnknown` where no answer came. They never retry and never look first:
+  the caller has looked, and looks again before it repeats.
+* `remove_*` works from the external id, with or without a record: it removes every record that
+  carries it, succeeds when there is nothing, deletes while that is allowed, otherwise deactivates,
+  and raises `UndoRefused` where the vendor allows neither.
+* All raise the errors of `adapters.errors`, and nothing else.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from canonical.deal import Deal, DealLinks
+from canonical.ids import ExternalId
+from canonical.provisioning import (
+    ErpClient,
+    MatchClient,
+    ProvisionClient,
+    ProvisionErpProject,
+    ProvisionMilestones,
+    ProvisionPsaClient,
+    ProvisionPsaProject,
+    ProvisionTasks,
+)
+from canonical.records import Receipt, RecordRef, UndoReceipt
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step of `connections check`.
+
+    `run` returns a sentence on what it saw, or raises an `AdapterError`; `remedy` then tells an
+    administrator what to change.
+    """
+
+    name: str
+    run: Callable[[], Awaitable[str]]
+    remedy: str
+
+
+class Connected(Protocol):
+    """What every adapter offers beside its role."""
+
+    @property
+    def connection(self) -> str:
+        """Name of the connection, as in `dealthread.toml`."""
+        ...
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the named steps of the connection check, in order: reach, sign in, ...
+
+        Every later step assumes the earlier ones; none of them writes anything.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the HTTP client; calling it twice is allowed."""
+        ...
+
+
+class Crm(Connected, Protocol):
+    """Where deals are sold."""
+
+    async def read_deal(self, deal_id: str) -> Deal:
+        """Return the opportunity with account, lines and milestones, unjudged.
+
+        Raises:
+            NotFound: there is no such opportunity, or it is deleted.
+        """
+        ...
+
+    async def read_links(self, deal_id: str) -> DealLinks:
+        """Return the fields that Dealthread owns; an empty one is an empty string."""
+        ...
+
+    async def write_links(self, deal_id: str, links: DealLinks) -> RecordRef:
+        """Set the fields that are not None (an empty string clears); record type `deal`."""
+        ...
+
+
+class Erp(Connected, Protocol):
+    """Where the books are kept."""
+
+    async def search_clients(
+        self, request: MatchClient, external_id: ExternalId
+    ) -> tuple[ErpClient, ...]:
+        """Return every customer that might be the client, at most 50; the policy judges.
+
+        Those with this external id, with the same tax id, and those with the same or a similar
+        name (first word), inactive ones too, each with its subsidiaries and currencies.
+        """
+        ...
+
+    async def get_client(self, record_id: str) -> ErpClient | None:
+        """Return the customer with this ERP id, or None."""
+        ...
+
+    async def find_client(self, external_id: ExternalId) -> RecordRef | None:
+        """Return the customer that carries this external id; record type `client`."""
+        ...
+
+    async def provision_client(
+        self, external_id: ExternalId, request: ProvisionClient
+    ) -> RecordRef:
+        """Create the customer with this external id (or complete the same one)."""
+        ...
+
+    async def remove_client(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
+        """Delete the customer, or deactivate it where transactions or projects hang on it."""
+        ...
+
+    async def find_client_entity(
+        self, external_id: ExternalId, client: RecordRef, subsidiary: str
+    ) -> Receipt | None:
+        """Return how the customer is open to this subsidiary, `created` when by this external id.
+
+        Record type `client_entity`; `existing` where it is open already, but not by us.
+        """
+        ...
+
+    async def add_client_entity(
+        self, external_id: ExternalId, client: RecordRef, subsidiary: str
+    ) -> RecordRef:
+        """Open the customer to a further subsidiary."""
+        ...
+
+    async def remove_client_entity(
+        self, external_id: ExternalId, record: RecordRef | None
+    ) -> UndoReceipt:
+        """Take back what `add_client_entity` did under this external id."""
+        ...
+
+    async def has_client_currency(self, client: RecordRef, currency: str) -> bool:
+        """Return whether the customer can be billed in this currency."""
+        ...
+
+    async def add_client_currency(self, client: RecordRef, currency: str) -> RecordRef:
+        """Let the customer be billed in a further currency; record type `client_currency`."""
+        ...
+
+    async def remove_client_currency(self, client: RecordRef, currency: str) -> UndoReceipt:
+        """Take a currency off the customer again; `absent` where it has none such."""
+        ...
+
+    async def find_project(self, external_id: ExternalId) -> RecordRef | None:
+        """Return the project that carries this external id; record type `project`."""
+        ...
+
+    async def provision_project(
+        self, external_id: ExternalId, request: ProvisionErpProject
+    ) -> RecordRef:
+        """Create the project with its dimensions; `request.client` is set."""
+        ...
+
+    async def remove_project(
+        self, external_id: ExternalId, record: RecordRef | None
+    ) -> UndoReceipt:
+        """Delete the project, or deactivate and close it where something was booked on it."""
+        ...
+
+    async def read_psa_link(self, project: RecordRef) -> str:
+        """Return the PSA project id noted on the project, or an empty string."""
+        ...
+
+    async def write_psa_link(self, project: RecordRef, psa_project_id: str) -> RecordRef:
+        """Note the PSA project id on the project; an empty string clears it."""
+        ...
+
+
+class Psa(Connected, Protocol):
+    """Where the work is delivered."""
+
+    async def find_client(self, external_id: ExternalId) -> RecordRef | None:
+        """Return the client that carries this external id; record type `client`."""
+        ...
+
+    async def provision_client(
+        self, external_id: ExternalId, request: ProvisionPsaClient
+    ) -> RecordRef:
+        """Create the client."""
+        ...
+
+    async def remove_client(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
+        """Delete the client; `kept` where projects that are not ours belong to it."""
+        ...
+
+    async def find_project(self, external_id: ExternalId) -> RecordRef | None:
+        """Return the project that carries this external id, archived ones too."""
+        ...
+
+    async def provision_project(
+        self, external_id: ExternalId, request: ProvisionPsaProject
+    ) -> RecordRef:
+        """Create the project from its template, closed for time; `request.client` is set."""
+        ...
+
+    async def remove_project(
+        self, external_id: ExternalId, record: RecordRef | None
+    ) -> UndoReceipt:
+        """Delete the project.
+
+        Raises:
+            UndoRefused: time, expenses or invoices are on it.
+        """
+        ...
+
+    async def find_tasks(self, external_id: ExternalId, project: RecordRef) -> Receipt | None:
+        """Return the task list with this external id; record type `task_list`, parts `task`."""
+        ...
+
+    async def provision_tasks(self, external_id: ExternalId, request: ProvisionTasks) -> Receipt:
+        """Create one parent task with one task per contract line, in one call."""
+        ...
+
+    async def remove_tasks(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
+        """Delete the task list.
+
+        Raises:
+            UndoRefused: time was logged on one of the tasks.
+        """
+        ...
+
+    async def find_milestones(self, external_id: ExternalId, project: RecordRef) -> Receipt | None:
+        """Return the billing milestones; record type `milestone_list`, parts `milestone`."""
+        ...
+
+    async def provision_milestones(
+        self, external_id: ExternalId, request: ProvisionMilestones
+    ) -> Receipt:
+        """Create all billing milestones in one bulk call, in the order of the request."""
+        ...
+
+    async def remove_milestones(
+        self, external_id: ExternalId, project: RecordRef | None
+    ) -> UndoReceipt:
+        """Delete the billing milestones.
+
+        Raises:
+            UndoRefused: one of them is on an invoice.
+        """
+        ...
+
+    async def read_erp_link(self, project: RecordRef) -> str:
+        """Return the ERP project ids noted on the project, or an empty string."""
+        ...
+
+    async def write_erp_link(self, project: RecordRef, erp_project_ids: str) -> RecordRef:
+        """Note the ERP project ids on the project; an empty string removes the note."""
+        ...
+
+    async def is_open_for_time(self, project: RecordRef) -> bool:
+        """Return whether people can log time on the project."""
+        ...
+
+    async def open_for_time(self, project: RecordRef) -> RecordRef:
+        """Let people log time on the project. There is no way back once they did."""
+        ...

@@ -1,0 +1,47 @@
+"""Typed ids, workflow ids and the keys that make every write repeatable (DESIGN 3.1)."""
+
+import hashlib
+import re
+from enum import StrEnum
+from typing import NewType
+
+WorkflowId = NewType("WorkflowId", str)
+StepKey = NewType("StepKey", str)
+ExternalId = NewType("ExternalId", str)
+
+VENDOR_ID_PATTERN = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+"""What an id from a vendor may look like before it becomes part of a workflow id or a URL."""
+
+
+class Role(StrEnum):
+    """What a connected system is to Dealthread."""
+
+    CRM = "crm"
+    PSA = "psa"
+    ERP = "erp"
+
+
+def opportunity_to_project_id(crm: str, opportunity_id: str) -> WorkflowId:
+    """Return the workflow id of one deal; the same deal always has the same one."""
+    return WorkflowId(f"opportunity-to-project/{crm}/{opportunity_id}")
+
+
+def step_key(workflow_id: str, generation: int, step: str, item: str = "") -> StepKey:
+    """Return the key of one step: the same over retries, worker crashes and resets."""
+    suffix = f":{item}" if item else ""
+    return StepKey(f"{workflow_id}/{generation}:{step}{suffix}")
+
+
+def client_key(crm: str, account_id: str) -> StepKey:
+    """Return the key of the shared records of one client, whichever deal provisions them."""
+    return StepKey(f"client/{crm}/{account_id}")
+
+
+def external_id(key: str) -> ExternalId:
+    """Return `key` as an external id that every vendor accepts: letters, digits, `_`, `-`.
+
+    A readable tail plus 64 bits of SHA-256 of the whole key, at most 60 characters
+    (NetSuite: letters, digits, `_` and `-` only; Kantata and Salesforce: text of 255).
+    """
+    tail = re.sub(r"[^A-Za-z0-9]+", "-", key).strip("-")[-40:].strip("-")
+    return ExternalId(f"dt-{tail}-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
