@@ -61,4 +61,6 @@ class OpportunityToProjectPlan(SagaPlan):
     open_for_time: OpenForTime
     gate_reasons: tuple[str, ...] = ()
     """Why finance has to approve before delivery starts, as far as the deal itself tells."""
+    gate_new_client: bool = False
+    """Whether a client that is new to the ERP needs that approval too."""
     gate_respond_seconds: float = 86_400.0

@@ -79,6 +79,8 @@ class SagaPlan(CanonicalModel):
     """Money at stake, formatted, for work items."""
     routes: dict[str, Route] = {}
     """By connection name; the engine's own calls use none."""
+    request_hashes: dict[str, str] = {}
+    """By `<step>[:<item>]`: tells which steps a correction would change."""
 
 
 class StepCall(CanonicalModel, Generic[R]):
@@ -189,6 +191,13 @@ class Resolved(CanonicalModel):
     """Steps whose request changes by the correction."""
 
 
+class Preview(CanonicalModel):
+    """Asks a saga what a decision would do, without deciding it."""
+
+    work_item_id: str
+    verb: Verb
+
+
 class StepReport(CanonicalModel):
     """One row of the saga's account of itself."""
 
@@ -248,6 +257,8 @@ class Begin(CanonicalModel):
     saga: str
     business_key: str
     correlation_id: str = ""
+    connection: str = ""
+    """Where the saga reads its source record: its route is part of the answer."""
     sweep: SweepMode | None = None
 
 
@@ -272,6 +283,8 @@ class Begun(CanonicalModel):
     """Steps that an earlier, terminated run of this generation had begun."""
     plan_json: str = ""
     """The plan of that run."""
+    route: Route | None = None
+    """How the source record is read, before there is a plan."""
 
 
 class Finish(CanonicalModel):

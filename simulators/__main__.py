@@ -1,4 +1,7 @@
-"""`python -m simulators`: every simulator in one process until SIGTERM or SIGINT; prints its addresses as JSON."""
+"""`python -m simulators`: every simulator in one process until SIGTERM or SIGINT.
+
+Prints its addresses as JSON.
+"""
 
 import argparse
 import asyncio
@@ -7,15 +10,11 @@ import logging
 import signal
 import ssl
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 from simulators.kit.stack import SimulatorStack
 from simulators.registry import VENDOR_PACKAGES, load_vendors
-
-try:
-    from uvloop import run
-except ImportError:  # uvloop does not exist on Windows; the standard loop is only slower
-    from asyncio import run
 
 
 def main() -> None:
@@ -24,7 +23,16 @@ def main() -> None:
     if (options.tls_cert is None) != (options.tls_key is None):
         _parser().error("--tls-cert and --tls-key go together")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    run(_serve(options))
+    _run(_serve(options))
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # it does not exist on Windows; the standard loop is only slower
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
 
 
 async def _serve(options: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""The list of simulated vendors, and how their packages are found. Adding a vendor is one line here."""
+"""The list of simulated vendors, and how their packages are found.
+
+Adding a vendor is one line here.
+"""
 
 import importlib
 import importlib.util
@@ -10,7 +13,8 @@ VENDOR_PACKAGES = (
     "kantata",
     "netsuite",
 )
-"""Packages under `simulators`, each with a `VENDOR` object; those which do not exist are left out."""
+"""Packages under `simulators`, each with a `VENDOR` object; those which do not exist are left out.
+"""
 
 
 def load_vendors() -> list[Vendor]:

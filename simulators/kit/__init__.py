@@ -1,4 +1,7 @@
-"""What every simulator stands on: accounts, records, faults, the call log, the clock and the control origin."""
+"""What every simulator stands on.
+
+Accounts, records, faults, the call log, the clock and the control origin.
+"""
 
 from pydantic import JsonValue
 

@@ -1,4 +1,7 @@
-"""The clock of one account: real time with an offset, or frozen; it drives token expiry, Retry-After and stamps."""
+"""The clock of one account: real time with an offset, or frozen.
+
+It drives token expiry, Retry-After and stamps.
+"""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,12 +1,16 @@
 """Faults on demand: which request they meet, how often they did, and the requests they hold back.
 
-What a fault looks like on the wire is the vendor's (`Vendor.fault_reply`); when it strikes is decided here.
+What a fault looks like on the wire is the vendor's (`Vendor.fault_reply`); when it strikes is
+decided here.
 """
+
+# ruff: noqa: A002 - `type` and `id` are what every vendor calls them
 
 import asyncio
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -32,8 +36,9 @@ class FaultKind(StrEnum):
 class MatchSpec(BaseModel):
     """Which requests a fault meets; everything given must fit.
 
-    `path` is a regular expression searched in the decoded path, else in path and query as sent; `key` is an external
-    id, equal or as a regular expression for the whole of it; `nth` is the first matching request that is met, from 1.
+    `path` is a regular expression searched in the decoded path, else in path and query as sent;
+    `key` is an external id, equal or as a regular expression for the whole of it; `nth` is the
+    first matching request that is met, from 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,10 +60,12 @@ class MatchSpec(BaseModel):
 
 
 class FaultSpec(BaseModel):
-    """A fault as a test orders it. `times` -1 means for ever; `options` is for one vendor's own wishes.
+    """A fault as a test orders it.
 
-    `effect` and `release_after_seconds` belong to `hold`, `seconds` to `slow`, `retry_after` (seconds) to
-    `rate_limit`, `type` and `key` to `stale_search`.
+    `times` -1 means for ever; `options` is for one vendor's own wishes.
+
+    `effect` and `release_after_seconds` belong to `hold`, `seconds` to `slow`, `retry_after`
+    (seconds) to `rate_limit`, `type` and `key` to `stale_search`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,7 +104,7 @@ class FaultView(TypedDict):
 class Fault:
     """A fault in force for one account."""
 
-    def __init__(self, id: str, spec: FaultSpec, veil: Veil | None = None) -> None:  # noqa: A002
+    def __init__(self, id: str, spec: FaultSpec, veil: Veil | None = None) -> None:
         """Arm a fault; a veil comes with `stale_search` alone."""
         self.id = id
         self.spec = spec
@@ -107,7 +114,7 @@ class Fault:
         self.calls: list[int] = []
         self._held: set[asyncio.Future[bool]] = set()
         self._changed = asyncio.Event()
-        self._released = False
+        self._met = 0
         self._path = re.compile(spec.match.path) if spec.match.path is not None else None
         self._method = spec.match.method.upper() if spec.match.method is not None else None
 
@@ -127,14 +134,16 @@ class Fault:
         return not spent and self.seen >= self.spec.match.nth
 
     def hit(self, call: int) -> None:
-        """Note the request that was met and wake those who wait for it."""
+        """Note the request that was met and, save for `hold`, wake those who wait for it."""
         self.calls.append(call)
-        self._announce()
+        if self.kind is not FaultKind.HOLD:
+            self._announce()
 
     async def hold(self) -> bool:
-        """Wait for the release; false when the account was reset meanwhile, so that nothing may happen any more."""
-        if self._released:
-            return True
+        """Wait for the release.
+
+        False when the account was reset meanwhile, so that nothing may happen any more.
+        """
         gate: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._held.add(gate)
         self._announce()
@@ -154,8 +163,11 @@ class Fault:
         return len(gates)
 
     async def wait(self, hits: int) -> None:
-        """Wait until so many requests were met and, for `hold`, as many are held or were let go."""
-        while len(self.calls) < hits:
+        """Wait until so many requests were met.
+
+        A request met by `hold` counts once it stands still.
+        """
+        while self._met < hits:
             self._changed.clear()
             await self._changed.wait()
 
@@ -174,6 +186,7 @@ class Fault:
         }
 
     def _announce(self) -> None:
+        self._met += 1
         self._changed.set()
 
 
@@ -208,14 +221,17 @@ class FaultSet:
         """Return the faults, spent ones too, until they are cleared."""
         return list(self._faults.values())
 
-    def get(self, id: str) -> Fault | None:  # noqa: A002
+    def get(self, id: str) -> Fault | None:
         """Return one fault."""
         return self._faults.get(id)
 
     def strike(
         self, call: int, method: str, path: str, path_qs: str, keys: Sequence[str]
     ) -> list[Fault]:
-        """Return what this request meets: any number of `slow`, then at most one other fault, noted as hits."""
+        """Return what this request meets.
+
+        That is any number of `slow`, then at most one other fault, noted as hits.
+        """
         slow: list[Fault] = []
         other: list[Fault] = []
         for fault in self._faults.values():
@@ -228,22 +244,24 @@ class FaultSet:
                 fault.hit(call)
         return slow + other
 
-    def note_hidden(self, call: int, before: Sequence[int]) -> None:
-        """Count a hit for every stale search which hid something since `veil_counts` was read."""
-        for fault, count in zip(self._veiled(), before, strict=False):
-            if fault.veil is not None and fault.veil.hid > count:
+    def hidden_so_far(self) -> list[tuple[Fault, Veil, int]]:
+        """Return how often each stale search hid something until now; empty without such faults."""
+        if not self._store.veils:
+            return []
+        return [(f, f.veil, f.veil.hid) for f in self._faults.values() if f.veil is not None]
+
+    def note_hidden(self, call: int, before: list[tuple[Fault, Veil, int]]) -> None:
+        """Count a hit for every stale search which hid something since `hidden_so_far` was read."""
+        for fault, veil, count in before:
+            if veil.hid > count:
                 fault.seen += 1
                 fault.hit(call)
 
-    def veil_counts(self) -> list[int]:
-        """Return how often each stale search hid something; empty without such faults."""
-        return [veil.hid for veil in self._store.veils]
-
-    def release(self, id: str | None = None) -> int:  # noqa: A002
-        """Let held requests go on and end stale searches, of one fault or of all; return how many of both."""
+    def release(self, id: str | None = None) -> int:
+        """Let held requests go on and end stale searches, of one fault or all; return the count."""
         return sum(self._release(fault) for fault in self.all() if id in (None, fault.id))
 
-    def clear(self, id: str | None = None) -> int:  # noqa: A002
+    def clear(self, id: str | None = None) -> int:
         """Remove one fault or all, letting go what they held; return how many were removed."""
         doomed = [fault for fault in self.all() if id in (None, fault.id)]
         for fault in doomed:
@@ -263,13 +281,9 @@ class FaultSet:
             count += 1
         return count
 
-    def _veiled(self) -> list[Fault]:
-        # In the order of the store's veils: both lists grow at the end and shrink together.
-        return [fault for fault in self._faults.values() if fault.veil in self._store.veils]
-
     def _draw_veil(self, spec: FaultSpec) -> Veil:
         wanted = spec.key if spec.key is not None else spec.match.key
-        test = None if wanted is None else lambda key, wanted=wanted: key_fits(wanted, key)
+        test = None if wanted is None else partial(key_fits, wanted)
         veil = Veil(spec.type, test, self._store.seq)
         self._store.veils.append(veil)
         return veil

@@ -1,8 +1,11 @@
-"""The records of one account at one vendor: rows with indexes by id and key, kept after their deletion.
+"""The records of one account at one vendor, with indexes by id and key.
 
-A store knows no field rules; those are the vendor's. Its methods never await, so a handler which does not await
-either is atomic by itself; `atomic` is for composites which undo their first half when the second fails.
+Rows are kept after their deletion. A store knows no field rules; those are the vendor's. Its
+methods never await, so a handler which does not await either is atomic by itself; `atomic` is for
+composites which undo their first half when the second fails.
 """
+
+# ruff: noqa: A002 - `type` and `id` are what every vendor calls them
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,12 +19,18 @@ from pydantic import JsonValue
 from simulators.kit.clock import Clock
 
 IdFactory = Callable[[str, int], str]
-"""Makes an id from a record type and the number of the record within its type, from 1; no state of its own."""
+"""Makes an id from a record type and the number of the record within its type, from 1.
+
+No state of its own.
+"""
 
 
 @dataclass(slots=True)
 class Record:
-    """One row of a vendor: `key` is its external id, `live` is false once deleted, `seq` is the order of creation."""
+    """One row of a vendor: `key` is its external id, `live` is false once deleted.
+
+    `seq` is the order of creation.
+    """
 
     type: str
     id: str
@@ -33,8 +42,12 @@ class Record:
     seq: int
 
 
+Records = list[Record]
+"""Spelt outside `RecordStore`, where `list` is a method."""
+
+
 class RecordState(TypedDict):
-    """A record in the state file."""
+    """A record as the state file and the control origin show it; `live` is false once deleted."""
 
     type: str
     id: str
@@ -101,10 +114,10 @@ class RecordStore:
 
     def insert(
         self,
-        type: str,  # noqa: A002 - the vendor's word, and the field's name
+        type: str,
         fields: dict[str, JsonValue],
         key: str | None = None,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
     ) -> Record:
         """Add a live record; keys may repeat, since whether they may is the vendor's rule.
 
@@ -113,7 +126,7 @@ class RecordStore:
         """
         rows = self._types.setdefault(type, {})
         if id is None:
-            id = self._next_id(type)  # noqa: A001
+            id = self._next_id(type)  # noqa: A001 - as above
         elif id in rows:
             raise ValueError(f"{type} {id} exists already")
         self._seq += 1
@@ -124,26 +137,26 @@ class RecordStore:
         self._journal(lambda: self._erase(record))
         return record
 
-    def get(self, type: str, id: str, dead: bool = False) -> Record | None:  # noqa: A002
+    def get(self, type: str, id: str, dead: bool = False) -> Record | None:
         """Return the record, a deleted one only when `dead` is true."""
         record = self._types.get(type, {}).get(id)
         return record if record is not None and (record.live or dead) else None
 
-    def by_key(self, type: str, key: str, search: bool = False) -> Record | None:  # noqa: A002
-        """Return the oldest live record with this key; `search` misses what a stale search hides."""
+    def by_key(self, type: str, key: str, search: bool = False) -> Record | None:
+        """Return the first live record with this key; `search` misses what a stale search hides."""
         return next(iter(self.all_by_key(type, key, search)), None)
 
-    def all_by_key(self, type: str, key: str, search: bool = False) -> list[Record]:  # noqa: A002
-        """Return every live record with this key, in order of creation."""
+    def all_by_key(self, type: str, key: str, search: bool = False) -> Records:
+        """Return every live record with this key, in the order in which they took it."""
         found = [record for record in self._keys.get((type, key), ()) if record.live]
         return self._visible(found) if search else found
 
-    def list(self, type: str, search: bool = False) -> "list[Record]":  # noqa: A002
-        """Return live records in order of creation; `search` leaves out what a stale search hides."""
+    def list(self, type: str, search: bool = False) -> Records:
+        """Return live records in order of creation; `search` misses what a stale search hides."""
         found = [record for record in self._types.get(type, {}).values() if record.live]
         return self._visible(found) if search else found
 
-    def everything(self) -> "list[Record]":
+    def everything(self) -> Records:
         """Return all records of all types, deleted ones too, in order of creation."""
         rows = [record for rows in self._types.values() for record in rows.values()]
         return sorted(rows, key=lambda record: record.seq)
@@ -190,13 +203,16 @@ class RecordStore:
         return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Undo every change since the snapshot; numbers used for ids stay used, as they do at the vendors."""
+        """Undo every change since the snapshot.
+
+        Numbers used for ids stay used, as they do at the vendors.
+        """
         self._snapshots.discard(snapshot)
-        steps = list(reversed(snapshot.undo))
+        done = {id(step) for step in snapshot.undo}
         for other in self._snapshots:
-            # An older snapshot must not undo again what is undone here; its own earlier steps come first.
-            other.undo = [step for step in other.undo if step not in steps]
-        for step in steps:
+            # A snapshot around this one must not undo again what is undone here.
+            other.undo = [step for step in other.undo if id(step) not in done]
+        for step in reversed(snapshot.undo):
             step()
 
     @contextmanager
@@ -214,7 +230,7 @@ class RecordStore:
     def dump(self) -> StoreState:
         """Return the state for the state file."""
         return {
-            "records": [_dump(record) for record in self.everything()],
+            "records": [dump_record(record) for record in self.everything()],
             "counters": self._counters,
             "seq": self._seq,
         }
@@ -228,7 +244,7 @@ class RecordStore:
             self._types.setdefault(record.type, {})[record.id] = record
             self._index(record)
 
-    def _next_id(self, type: str) -> str:  # noqa: A002
+    def _next_id(self, type: str) -> str:
         rows = self._types[type]
         while True:
             number = self._counters.get(type, 0) + 1
@@ -237,7 +253,7 @@ class RecordStore:
             if made not in rows:
                 return made
 
-    def _visible(self, found: "list[Record]") -> "list[Record]":
+    def _visible(self, found: Records) -> Records:
         if not self.veils:
             return found
         return [record for record in found if not any(veil.hides(record) for veil in self.veils)]
@@ -276,7 +292,8 @@ class RecordStore:
             snapshot.undo.append(undo)
 
 
-def _dump(record: Record) -> RecordState:
+def dump_record(record: Record) -> RecordState:
+    """Return a record as the state file and the control origin show it."""
     return {
         "type": record.type,
         "id": record.id,
