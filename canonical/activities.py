@@ -36,6 +36,8 @@ from canonical.saga import (
     Finish,
     OpenWorkItem,
     StepCall,
+    Sweep,
+    Swept,
     TakeDecision,
     UndoCall,
 )
@@ -61,6 +63,9 @@ OPEN_WORK_ITEM = ActivityRef("open_work_item", OpenWorkItem, type(None))
 CLOSE_WORK_ITEM = ActivityRef("close_work_item", CloseWorkItem, type(None))
 ESCALATE_WORK_ITEM = ActivityRef("escalate_work_item", EscalateWorkItem, type(None))
 TAKE_DECISION = ActivityRef("take_decision", TakeDecision, Decision)
+
+# Housekeeping.
+SWEEP = ActivityRef("sweep", Sweep, Swept)
 
 # OpportunityToProject: reads and plans.
 PLAN_OPPORTUNITY = ActivityRef(

@@ -259,6 +259,8 @@ class Begin(CanonicalModel):
     correlation_id: str = ""
     connection: str = ""
     """Where the saga reads its source record: its route is part of the answer."""
+    input_json: str = ""
+    """The saga's input, so that the sweep can start it again."""
     sweep: SweepMode | None = None
 
 
@@ -285,6 +287,31 @@ class Begun(CanonicalModel):
     """The plan of that run."""
     route: Route | None = None
     """How the source record is read, before there is a plan."""
+
+
+class UnfinishedSaga(CanonicalModel):
+    """A saga whose generation is open, as the sweep sees it."""
+
+    workflow_id: str
+    generation: int
+    saga: str
+    """Workflow type."""
+    input_json: str
+    settled_steps: tuple[str, ...] = ()
+    """Names of the steps that are done or whose outcome is unknown."""
+
+
+class Sweep(CanonicalModel):
+    """Asks for a sweep over terminated sagas."""
+
+    limit: int = 500
+
+
+class Swept(CanonicalModel):
+    """What a sweep started again, by workflow id."""
+
+    rolled_back: tuple[str, ...] = ()
+    forward: tuple[str, ...] = ()
 
 
 class Finish(CanonicalModel):

@@ -153,6 +153,7 @@ class OpportunityToProject(Saga[OpportunityToProjectPlan]):
             business_key=deal.opportunity_id,
             correlation_id=deal.correlation_id or info.workflow_id,
             connection=deal.crm,
+            input_json=deal.model_copy(update={"sweep": None}).model_dump_json(),
             sweep=deal.sweep,
         )
         return await self.run_saga(begin)

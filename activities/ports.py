@@ -1,0 +1,49 @@
+"""The connected systems of this worker, by connection name."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from adapters.errors import Unsupported
+from adapters.ports import Connected, Crm, Erp, Psa
+
+P = TypeVar("P")
+
+
+@dataclass
+class Ports:
+    """What the composition root connected; asking for anything else is a clear refusal."""
+
+    crms: dict[str, Crm] = field(default_factory=dict)
+    erps: dict[str, Erp] = field(default_factory=dict)
+    psas: dict[str, Psa] = field(default_factory=dict)
+
+    def crm(self, connection: str) -> Crm:
+        """Return the CRM of this name."""
+        return _named(self.crms, connection, "CRM")
+
+    def erp(self, connection: str) -> Erp:
+        """Return the ERP of this name."""
+        return _named(self.erps, connection, "ERP")
+
+    def psa(self, connection: str) -> Psa:
+        """Return the PSA of this name."""
+        return _named(self.psas, connection, "PSA")
+
+    def all(self) -> dict[str, Connected]:
+        """Return every connected system by name."""
+        return {**self.crms, **self.erps, **self.psas}
+
+    async def aclose(self) -> None:
+        """Close all HTTP clients."""
+        for port in self.all().values():
+            await port.aclose()
+
+
+def _named(known: dict[str, P], connection: str, role: str) -> P:
+    if connection not in known:
+        raise Unsupported(
+            f"There is no {role} connection {connection!r} here; add it to dealthread.toml.",
+            vendor=role,
+            operation="look up the connection",
+        )
+    return known[connection]

@@ -1,0 +1,273 @@
+"""How a `do` and an `undo` use the ledger (DESIGN 3.2-3.4), the same for every step.
+
+do:    recall → look → claim (before-image first) → write → record
+undo:  recall → (look and remove, or compare and restore) → record
+
+A claim is refused once the generation is closed, so our own late attempt cannot write after its
+undo. What a look finds under our key counts as created, whichever attempt made it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from activities.attempt import Attempt, attempt
+from activities.failures import again
+from canonical.failures import FailureDetail, FailureKind
+from canonical.ids import ExternalId, external_id
+from canonical.provisioning import StepRequest
+from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, WriteOutcome
+from canonical.saga import StepCall, UndoCall
+from store import Store
+from store.ledger import Recalled
+
+R = TypeVar("R", bound=StepRequest)
+
+LEASE_SECONDS = 90.0
+LEASE_RETRY_SECONDS = 0.5
+
+Find = Callable[[], Awaitable[Receipt | RecordRef | None]]
+Write = Callable[[], Awaitable[Receipt | RecordRef]]
+Read = Callable[[], Awaitable[str]]
+Put = Callable[[str], Awaitable[RecordRef]]
+Remove = Callable[[RecordRef | None], Awaitable[UndoReceipt]]
+
+BUSY = FailureDetail(
+    kind=FailureKind.RATE_LIMITED,
+    reason="shared_record_busy",
+    message="Another saga is working on the same shared record.",
+)
+
+
+@dataclass(frozen=True)
+class StepRunner:
+    """Runs the writes of steps and their undos over one store."""
+
+    store: Store
+
+    async def create(self, call: StepCall[R], find: Find, write: Write) -> Receipt:
+        """Create what the request asks for, once, whatever earlier attempts did."""
+        async with attempt(self.store, call) as this:
+            seen = await self._recall(call.key, call.round, this)
+            if seen is not None and seen.receipt is not None:
+                return seen.receipt
+            found = await find()
+            if found is not None:
+                return await self._done(call, this, _receipt(found, WriteOutcome.CREATED))
+            await self._claim(call, this, None)
+            return await self._done(call, this, _receipt(await write(), WriteOutcome.CREATED))
+
+    async def share(
+        self,
+        call: StepCall[R],
+        shared_key: str,
+        existing: RecordRef | None,
+        find: Find,
+        write: Write,
+    ) -> Receipt:
+        """Create a shared record unless it is there, and register this saga's use of it."""
+        shared = self.store.shared
+        connection = call.request.connection
+        async with attempt(self.store, call) as this:
+            seen = await self._recall(call.key, call.round, this)
+            if seen is not None and seen.receipt is not None:
+                return seen.receipt
+            if not await shared.lease(shared_key, connection, call.key, LEASE_SECONDS):
+                raise again(BUSY, LEASE_RETRY_SECONDS)
+            try:
+                await shared.register_use(shared_key, connection, call.workflow_id, call.generation)
+                mine = await shared.created_by(
+                    shared_key, connection, call.workflow_id, call.generation
+                )
+                maybe_mine = mine or this.maybe_written
+                found = existing or await find()
+                outcome = WriteOutcome.CREATED
+                if found is not None and not maybe_mine:
+                    outcome = WriteOutcome.EXISTING
+                if found is None:
+                    await self._claim(call, this, None)
+                    found = await write()
+                receipt = _receipt(found, outcome)
+                await shared.record(
+                    shared_key,
+                    connection,
+                    receipt.record,
+                    call.workflow_id,
+                    call.generation,
+                    created=outcome is WriteOutcome.CREATED,
+                )
+                return await self._done(call, this, receipt)
+            finally:
+                await shared.release(shared_key, connection, call.key)
+
+    async def update(self, call: StepCall[R], wanted: str, read: Read, put: Put) -> Receipt:
+        """Bring one value to `wanted`, keeping what stood there before."""
+        async with attempt(self.store, call) as this:
+            seen = await self._recall(call.key, call.round, this)
+            if seen is not None and seen.receipt is not None:
+                return seen.receipt
+            current = await read()
+            ours = seen is not None and seen.before_image is not None
+            if current == wanted:
+                outcome = WriteOutcome.UPDATED if ours else WriteOutcome.EXISTING
+                record = RecordRef(system=call.request.connection, type="value", id=wanted)
+                return await self._done(call, this, Receipt(record=record, outcome=outcome))
+            await self._claim(call, this, current)
+            record = await put(wanted)
+            return await self._done(
+                call, this, Receipt(record=record, outcome=WriteOutcome.UPDATED)
+            )
+
+    async def undo_create(self, call: UndoCall[R], remove: Remove) -> UndoReceipt:
+        """Remove what the step created; what it did not create stays."""
+        async with attempt(self.store, call, undo=True) as this:
+            seen = await self._recall_undo(call, this)
+            settled = await self._settled(call, seen)
+            if settled is not None:
+                return settled
+            record = _record(call, seen)
+            return await self._undone(call, seen, await remove(record))
+
+    async def unshare(self, call: UndoCall[R], shared_key: str, remove: Remove) -> UndoReceipt:
+        """Drop this saga's use of a shared record; remove it if it was ours and nobody's else."""
+        shared = self.store.shared
+        connection = call.request.connection
+        async with attempt(self.store, call, undo=True) as this:
+            seen = await self._recall_undo(call, this)
+            if seen is not None and seen.undo is not None:
+                return seen.undo
+            if not await shared.lease(shared_key, connection, call.key, LEASE_SECONDS):
+                raise again(BUSY, LEASE_RETRY_SECONDS)
+            try:
+                left = await shared.users_beside(
+                    shared_key, connection, call.workflow_id, call.generation
+                )
+                ours = left.created_here or (
+                    not left.recorded and seen is not None and seen.receipt is None
+                )
+                if left.uses or not ours:
+                    await shared.drop_use(shared_key, connection, call.workflow_id, call.generation)
+                    return await self._undone(call, None, UndoReceipt(result=UndoResult.KEPT))
+                removed = await self._undone(call, seen, await remove(_record(call, seen)))
+                if not removed.look_again:
+                    await shared.drop_use(shared_key, connection, call.workflow_id, call.generation)
+                return removed
+            finally:
+                await shared.release(shared_key, connection, call.key)
+
+    async def undo_update(
+        self, call: UndoCall[R], wanted: str, read: Read, put: Put
+    ) -> UndoReceipt:
+        """Put back what stood there before, unless someone else changed it since."""
+        async with attempt(self.store, call, undo=True) as this:
+            seen = await self._recall_undo(call, this)
+            settled = await self._settled(call, seen)
+            if settled is not None:
+                return settled
+            before = seen.before_image if seen is not None else None
+            if before is None:
+                return await self._undone(call, None, UndoReceipt(result=UndoResult.ABSENT))
+            current = await read()
+            if current == before:
+                return await self._undone(call, seen, UndoReceipt(result=UndoResult.ABSENT))
+            if current != wanted:
+                kept = UndoReceipt(
+                    result=UndoResult.KEPT, residue="someone else changed it since; left as it is"
+                )
+                return await self._undone(call, None, kept)
+            record = await put(before)
+            restored = UndoReceipt(result=UndoResult.RESTORED, record=record)
+            return await self._undone(call, None, restored)
+
+    async def _recall(self, key: str, round_: int, this: Attempt) -> Recalled | None:
+        seen = await self.store.ledger.recall(key, round_)
+        if seen is not None:
+            this.number = seen.attempts + 1
+            this.maybe_written = seen.outcome_unknown
+        return seen
+
+    async def _recall_undo(self, call: UndoCall[R], this: Attempt) -> Recalled | None:
+        seen = await self.store.ledger.recall(call.key, call.round)
+        this.number = call.round * 1000 + 1
+        return seen
+
+    async def _settled(self, call: UndoCall[R], seen: Recalled | None) -> UndoReceipt | None:
+        """Return the undo's result where the ledger alone decides it."""
+        if seen is None:
+            return UndoReceipt(result=UndoResult.ABSENT)
+        if seen.undo is not None:
+            return seen.undo
+        receipt = seen.receipt or call.receipt
+        if receipt is not None and receipt.outcome in {
+            WriteOutcome.EXISTING,
+            WriteOutcome.SKIPPED,
+        }:
+            kept = UndoReceipt(result=UndoResult.KEPT, record=receipt.record)
+            return await self._undone(call, None, kept)
+        return None
+
+    async def _claim(self, call: StepCall[R], this: Attempt, before: str | None) -> None:
+        await self.store.ledger.claim(
+            key=call.key,
+            attempt=this.number,
+            round=call.round,
+            workflow_id=call.workflow_id,
+            generation=call.generation,
+            step=call.step,
+            connection=call.request.connection,
+            request_json=call.model_dump_json(),
+            before_image=before,
+        )
+        this.claimed = True
+
+    async def _done(self, call: StepCall[R], this: Attempt, receipt: Receipt) -> Receipt:
+        await self.store.ledger.record_done(
+            key=call.key,
+            attempt=this.number,
+            round=call.round,
+            workflow_id=call.workflow_id,
+            generation=call.generation,
+            step=call.step,
+            connection=call.request.connection,
+            request_json=call.model_dump_json(),
+            receipt=receipt,
+        )
+        return receipt
+
+    async def _undone(
+        self, call: UndoCall[R], seen: Recalled | None, receipt: UndoReceipt
+    ) -> UndoReceipt:
+        unknown = call.outcome_unknown and seen is not None and seen.receipt is None
+        if unknown and receipt.result is UndoResult.ABSENT:
+            return receipt.model_copy(update={"look_again": True})
+        await self.store.ledger.record_undone(
+            key=call.key,
+            workflow_id=call.workflow_id,
+            generation=call.generation,
+            step=call.step,
+            receipt=receipt,
+        )
+        return receipt
+
+
+def own_id(call: StepCall[R] | UndoCall[R]) -> ExternalId:
+    """Return the external id of what this step creates for this deal alone."""
+    return external_id(call.key)
+
+
+def known(record: RecordRef | None) -> RecordRef:
+    """Return what the workflow filled in from an earlier step's receipt."""
+    if record is None:
+        raise RuntimeError("the workflow sent a request that an earlier step should have completed")
+    return record
+
+
+def _receipt(found: Receipt | RecordRef, outcome: WriteOutcome) -> Receipt:
+    if isinstance(found, Receipt):
+        return found
+    return Receipt(record=found, outcome=outcome)
+
+
+def _record(call: UndoCall[R], seen: Recalled | None) -> RecordRef | None:
+    receipt = call.receipt or (seen.receipt if seen else None)
+    return receipt.record if receipt else None
