@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from temporalio import activity
 
@@ -13,17 +14,17 @@ from adapters.errors import AdapterError
 from adapters.governor import call_priority
 from adapters.http import correlation_id
 from canonical.failures import FailureDetail, FailureKind, StepFailed
-from canonical.model import CanonicalModel
 from canonical.saga import StepCall, UndoCall
 from store import Store
 from store.errors import GenerationClosed
+from store.ledger import AttemptOutcome, StepAttempt
 
 HEARTBEAT_SECONDS = 3.0
 RETRY_SECONDS_MAX = 60.0
 THROTTLED_SECONDS = 5.0
 """How long a rate-limited call waits where the vendor does not say."""
 
-Envelope = StepCall[CanonicalModel] | UndoCall[CanonicalModel]
+Envelope = StepCall[Any] | UndoCall[Any]
 
 
 @dataclass
@@ -45,7 +46,7 @@ async def attempt(store: Store, call: Envelope, *, undo: bool = False) -> AsyncI
     """
     this = Attempt()
     started = time.monotonic()
-    correlation_id.set(call.workflow_id)
+    correlation_id.set(f"{call.key}#undo" if undo else call.key)
     call_priority.set(activity.info().priority.priority_key or 2)
     beating = asyncio.create_task(_beat())
     try:
@@ -88,22 +89,37 @@ async def _weighed(
     """Return what Temporal is told: try again after a while, or park."""
     delay = _delay(call, detail, wait)
     counted = 0.0 if detail.kind is FailureKind.RATE_LIMITED else seconds + delay
+    unknown = detail.kind is FailureKind.UNKNOWN
     spent = await store.ledger.record_failed(
-        key=f"undo:{call.key}" if undo else call.key,
-        workflow_id=call.workflow_id,
-        generation=call.generation,
-        step=call.step,
-        attempt=this.number,
-        round=call.round,
-        unknown=detail.kind is FailureKind.UNKNOWN,
-        seconds=counted,
-        reason=detail.reason,
+        ledger_attempt(call, this, undo=undo),
+        AttemptOutcome.UNKNOWN if unknown and not undo else AttemptOutcome.NOT_DONE,
+        counted,
+        detail.reason,
     )
     if detail.kind in {FailureKind.REJECTED, FailureKind.UNDO_REFUSED}:
         return final(detail)
     if spent >= call.route.budget_seconds:
         return final(detail.model_copy(update={"kind": FailureKind.BUDGET_SPENT}))
     return again(detail, delay)
+
+
+def undo_key(key: str) -> str:
+    """Return under what key the attempts of a step's undo keep their budget."""
+    return f"undo:{key}"
+
+
+def ledger_attempt(call: Envelope, this: Attempt, *, undo: bool = False) -> StepAttempt:
+    """Return this attempt as the ledger names it; undos keep their budget under a key beside."""
+    return StepAttempt(
+        key=undo_key(call.key) if undo else call.key,
+        attempt=this.number,
+        round=call.round,
+        workflow_id=call.workflow_id,
+        generation=call.generation,
+        step=call.step,
+        connection=call.route.connection,
+        request_json=call.model_dump_json(),
+    )
 
 
 def _delay(call: Envelope, detail: FailureDetail, wait: float | None) -> float:

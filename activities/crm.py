@@ -14,7 +14,7 @@ from canonical.deal import DealLinks
 from canonical.opportunity import OpportunityToProjectPlan, PlanOpportunity
 from canonical.provisioning import WriteBack
 from canonical.records import Receipt, RecordRef, UndoReceipt
-from canonical.saga import StepCall, UndoCall
+from canonical.saga import Route, StepCall, UndoCall
 from policies.bundle import Bundle
 from policies.planning import plan_opportunity
 
@@ -25,9 +25,11 @@ class CrmActivities:
 
     runner: StepRunner
     ports: Ports
-    bundle: Callable[[], Bundle]
-    """The approved policy bundle, read when a plan is made and pinned by its hash."""
+    bundle: Callable[[str], Bundle]
+    """By CRM connection: the approved policy bundle, read when a plan is made and pinned by its hash."""
     today: Callable[[], date]
+    routed: Callable[[Route], Route] = lambda route: route
+    """What this installation changes of the policy's routes."""
 
     @implements(ref.PLAN_OPPORTUNITY)
     async def plan_opportunity(self, call: StepCall[PlanOpportunity]) -> OpportunityToProjectPlan:
@@ -40,8 +42,10 @@ class CrmActivities:
                 call.request.opportunity_id
             )
             plan = plan_opportunity(
-                deal, self.bundle(), corrections=call.request.corrections, today=self.today()
+                deal, self.bundle(deal.crm), corrections=call.request.corrections, today=self.today()
             )
+            routes = {name: self.routed(route) for name, route in plan.routes.items()}
+            plan = plan.model_copy(update={"routes": routes})
             await self.runner.store.sagas.save_plan(
                 call.workflow_id, call.generation, plan.model_dump_json(), plan.bundle
             )

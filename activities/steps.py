@@ -9,9 +9,9 @@ undo. What a look finds under our key counts as created, whichever attempt made 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, overload
 
-from activities.attempt import Attempt, attempt
+from activities.attempt import Attempt, attempt, ledger_attempt, undo_key
 from activities.failures import again
 from canonical.failures import FailureDetail, FailureKind
 from canonical.ids import ExternalId, external_id
@@ -49,13 +49,13 @@ class StepRunner:
         """Create what the request asks for, once, whatever earlier attempts did."""
         async with attempt(self.store, call) as this:
             seen = await self._recall(call.key, call.round, this)
-            if seen is not None and seen.receipt is not None:
-                return seen.receipt
+            if seen is not None and seen.done is not None:
+                return seen.done
             found = await find()
-            if found is not None:
-                return await self._done(call, this, _receipt(found, WriteOutcome.CREATED))
-            await self._claim(call, this, None)
-            return await self._done(call, this, _receipt(await write(), WriteOutcome.CREATED))
+            if found is None:
+                await self._claim(call, this, None)
+                found = await write()
+            return await self._done(call, this, as_receipt(found, WriteOutcome.CREATED))
 
     async def share(
         self,
@@ -70,42 +70,53 @@ class StepRunner:
         connection = call.request.connection
         async with attempt(self.store, call) as this:
             seen = await self._recall(call.key, call.round, this)
-            if seen is not None and seen.receipt is not None:
-                return seen.receipt
+            if seen is not None and seen.done is not None:
+                return seen.done
             if not await shared.lease(shared_key, connection, call.key, LEASE_SECONDS):
                 raise again(BUSY, LEASE_RETRY_SECONDS)
             try:
                 await shared.register_use(shared_key, connection, call.workflow_id, call.generation)
-                mine = await shared.created_by(
-                    shared_key, connection, call.workflow_id, call.generation
-                )
-                maybe_mine = mine or this.maybe_written
-                found = existing or await find()
-                outcome = WriteOutcome.CREATED
-                if found is not None and not maybe_mine:
-                    outcome = WriteOutcome.EXISTING
-                if found is None:
-                    await self._claim(call, this, None)
-                    found = await write()
-                receipt = _receipt(found, outcome)
-                await shared.record(
-                    shared_key,
-                    connection,
-                    receipt.record,
-                    call.workflow_id,
-                    call.generation,
-                    created=outcome is WriteOutcome.CREATED,
-                )
+                receipt = await self._shared(call, this, shared_key, existing, find, write)
+                created = receipt.outcome is WriteOutcome.CREATED
+                me = (call.workflow_id, call.generation)
+                await shared.record(shared_key, connection, receipt.record, me if created else None)
                 return await self._done(call, this, receipt)
             finally:
                 await shared.release(shared_key, connection, call.key)
+
+    async def _shared(
+        self,
+        call: StepCall[R],
+        this: Attempt,
+        shared_key: str,
+        existing: RecordRef | None,
+        find: Find,
+        write: Write,
+    ) -> Receipt:
+        """Find or write a shared record, and tell whose it is.
+
+        What carries our key was created by us: by this saga unless another is known for it.
+        """
+        known = await self.store.shared.get(shared_key, call.request.connection)
+        creator = known.created_by if known is not None else None
+        mine = creator is not None and creator.workflow_id == call.workflow_id
+        recorded = known is not None and known.record is not None
+        found = Receipt(record=existing, outcome=WriteOutcome.EXISTING) if existing else None
+        found = found or as_receipt(await find(), WriteOutcome.CREATED)
+        if found is None:
+            await self._claim(call, this, None)
+            return as_receipt(await write(), WriteOutcome.CREATED)
+        foreign = found.outcome is WriteOutcome.EXISTING and not this.maybe_written
+        if mine or not (foreign or recorded):
+            return found.model_copy(update={"outcome": WriteOutcome.CREATED})
+        return found.model_copy(update={"outcome": WriteOutcome.EXISTING})
 
     async def update(self, call: StepCall[R], wanted: str, read: Read, put: Put) -> Receipt:
         """Bring one value to `wanted`, keeping what stood there before."""
         async with attempt(self.store, call) as this:
             seen = await self._recall(call.key, call.round, this)
-            if seen is not None and seen.receipt is not None:
-                return seen.receipt
+            if seen is not None and seen.done is not None:
+                return seen.done
             current = await read()
             ours = seen is not None and seen.before_image is not None
             if current == wanted:
@@ -134,23 +145,22 @@ class StepRunner:
         connection = call.request.connection
         async with attempt(self.store, call, undo=True) as this:
             seen = await self._recall_undo(call, this)
-            if seen is not None and seen.undo is not None:
-                return seen.undo
+            if seen is not None and seen.undone is not None:
+                return seen.undone
             if not await shared.lease(shared_key, connection, call.key, LEASE_SECONDS):
                 raise again(BUSY, LEASE_RETRY_SECONDS)
             try:
-                left = await shared.users_beside(
+                left = await shared.drop_use(
                     shared_key, connection, call.workflow_id, call.generation
                 )
-                ours = left.created_here or (
-                    not left.recorded and seen is not None and seen.receipt is None
-                )
-                if left.uses or not ours:
-                    await shared.drop_use(shared_key, connection, call.workflow_id, call.generation)
+                perhaps_ours = seen is not None and seen.done is None
+                if left.uses or not (left.created_by_dealthread or perhaps_ours):
                     return await self._undone(call, None, UndoReceipt(result=UndoResult.KEPT))
-                removed = await self._undone(call, seen, await remove(_record(call, seen)))
-                if not removed.look_again:
-                    await shared.drop_use(shared_key, connection, call.workflow_id, call.generation)
+                known = await shared.get(shared_key, connection)
+                record = (known.record if known else None) or _record(call, seen)
+                removed = await self._undone(call, seen, await remove(record))
+                if record is not None and not removed.look_again:
+                    await shared.forget(shared_key, connection, record)
                 return removed
             finally:
                 await shared.release(shared_key, connection, call.key)
@@ -188,16 +198,17 @@ class StepRunner:
 
     async def _recall_undo(self, call: UndoCall[R], this: Attempt) -> Recalled | None:
         seen = await self.store.ledger.recall(call.key, call.round)
-        this.number = call.round * 1000 + 1
+        tried = await self.store.ledger.recall(undo_key(call.key), call.round)
+        this.number = tried.attempts + 1 if tried is not None else 1
         return seen
 
     async def _settled(self, call: UndoCall[R], seen: Recalled | None) -> UndoReceipt | None:
         """Return the undo's result where the ledger alone decides it."""
         if seen is None:
             return UndoReceipt(result=UndoResult.ABSENT)
-        if seen.undo is not None:
-            return seen.undo
-        receipt = seen.receipt or call.receipt
+        if seen.undone is not None:
+            return seen.undone
+        receipt = seen.done or call.receipt
         if receipt is not None and receipt.outcome in {
             WriteOutcome.EXISTING,
             WriteOutcome.SKIPPED,
@@ -207,46 +218,19 @@ class StepRunner:
         return None
 
     async def _claim(self, call: StepCall[R], this: Attempt, before: str | None) -> None:
-        await self.store.ledger.claim(
-            key=call.key,
-            attempt=this.number,
-            round=call.round,
-            workflow_id=call.workflow_id,
-            generation=call.generation,
-            step=call.step,
-            connection=call.request.connection,
-            request_json=call.model_dump_json(),
-            before_image=before,
-        )
-        this.claimed = True
+        await self.store.ledger.claim(ledger_attempt(call, this), before)
 
     async def _done(self, call: StepCall[R], this: Attempt, receipt: Receipt) -> Receipt:
-        await self.store.ledger.record_done(
-            key=call.key,
-            attempt=this.number,
-            round=call.round,
-            workflow_id=call.workflow_id,
-            generation=call.generation,
-            step=call.step,
-            connection=call.request.connection,
-            request_json=call.model_dump_json(),
-            receipt=receipt,
-        )
+        await self.store.ledger.record_done(ledger_attempt(call, this), receipt)
         return receipt
 
     async def _undone(
         self, call: UndoCall[R], seen: Recalled | None, receipt: UndoReceipt
     ) -> UndoReceipt:
-        unknown = call.outcome_unknown and seen is not None and seen.receipt is None
+        unknown = call.outcome_unknown and seen is not None and seen.done is None
         if unknown and receipt.result is UndoResult.ABSENT:
             return receipt.model_copy(update={"look_again": True})
-        await self.store.ledger.record_undone(
-            key=call.key,
-            workflow_id=call.workflow_id,
-            generation=call.generation,
-            step=call.step,
-            receipt=receipt,
-        )
+        await self.store.ledger.record_undone(call.key, receipt)
         return receipt
 
 
@@ -262,12 +246,19 @@ def known(record: RecordRef | None) -> RecordRef:
     return record
 
 
-def _receipt(found: Receipt | RecordRef, outcome: WriteOutcome) -> Receipt:
-    if isinstance(found, Receipt):
-        return found
-    return Receipt(record=found, outcome=outcome)
+@overload
+def as_receipt(found: None, outcome: WriteOutcome) -> None: ...
+@overload
+def as_receipt(found: Receipt | RecordRef, outcome: WriteOutcome) -> Receipt: ...
+@overload
+def as_receipt(found: Receipt | RecordRef | None, outcome: WriteOutcome) -> Receipt | None: ...
+def as_receipt(found: Receipt | RecordRef | None, outcome: WriteOutcome) -> Receipt | None:
+    """Return what a port answered as a receipt; one that it made itself is kept."""
+    if isinstance(found, RecordRef):
+        return Receipt(record=found, outcome=outcome)
+    return found
 
 
 def _record(call: UndoCall[R], seen: Recalled | None) -> RecordRef | None:
-    receipt = call.receipt or (seen.receipt if seen else None)
+    receipt = call.receipt or (seen.done if seen else None)
     return receipt.record if receipt else None

@@ -66,7 +66,7 @@ _RECALL = text("""
         (array_agg(receipt_json ORDER BY ended_at DESC) FILTER (WHERE state = 'done'))[1] AS done,
         (array_agg(undo_json ORDER BY undone_at DESC) FILTER (WHERE undone_at IS NOT NULL))[1]
             AS undone,
-        bool_and(undone_at IS NOT NULL) AS all_undone,
+        NOT bool_or(state <> 'not_done' AND undone_at IS NULL) AS all_undone,
         NOT bool_or(state = 'done') AND bool_or(state IN ('claimed', 'unknown'))
             AS outcome_unknown,
         (array_agg(before_image ORDER BY state = 'not_done', seq)
@@ -95,7 +95,8 @@ _CLAIM = text("""
         before_image = CASE ledger.state
             WHEN 'not_done' THEN coalesce(excluded.before_image, ledger.before_image)
             ELSE coalesce(ledger.before_image, excluded.before_image) END,
-        claimed_at = now(), ended_at = NULL, reason = ''
+        claimed_at = now(), reason = '',
+        ended_at = CASE ledger.state WHEN 'done' THEN ledger.ended_at END
     RETURNING key
 """)
 
@@ -201,7 +202,9 @@ class StepLedger:
             attempts=row.attempts,
             spent_seconds=row.spent_seconds,
             done=_receipt(row.done),
-            undone=UndoReceipt.model_validate_json(row.undone) if row.all_undone else None,
+            undone=UndoReceipt.model_validate_json(row.undone)
+            if row.undone and row.all_undone
+            else None,
             outcome_unknown=row.outcome_unknown,
             before_image=row.before_image,
         )

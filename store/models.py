@@ -82,6 +82,7 @@ saga_generations = Table(
     Column("state", Text, nullable=False, server_default=text("'open'")),
     *_text("outcome", null=True),
     *_text("reason", REASON_MAX, empty=True),
+    *_text("input_json", DOCUMENT_MAX, empty=True),
     *_text("bundle", empty=True),
     *_text("plan_json", DOCUMENT_MAX, empty=True),
     *_text("result_json", DOCUMENT_MAX, null=True),

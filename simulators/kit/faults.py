@@ -9,6 +9,7 @@ decided here.
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Literal, TypedDict
@@ -37,8 +38,10 @@ class MatchSpec(BaseModel):
     """Which requests a fault meets; everything given must fit.
 
     `path` is a regular expression searched in the decoded path, else in path and query as sent;
-    `key` is an external id, equal or as a regular expression for the whole of it; `nth` is the
-    first matching request that is met, from 1.
+    `key` is an external id, equal or as a regular expression for the whole of it; `correlation` is
+    a regular expression searched in the header `X-Correlation-Id`; `write` tells requests that may
+    change something from those that only read; `nth` is the first matching request that is met,
+    from 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,9 +49,11 @@ class MatchSpec(BaseModel):
     method: str | None = None
     path: str | None = None
     key: str | None = None
+    correlation: str | None = None
+    write: bool | None = None
     nth: int = Field(default=1, ge=1)
 
-    @field_validator("path")
+    @field_validator("path", "correlation")
     @classmethod
     def _is_expression(cls, value: str | None) -> str | None:
         if value is not None:
@@ -57,6 +62,18 @@ class MatchSpec(BaseModel):
             except re.error as error:
                 raise ValueError(f"is no regular expression: {error}") from error
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a fault can tell requests apart by."""
+
+    method: str
+    path: str
+    path_qs: str
+    keys: Sequence[str]
+    correlation: str
+    write: bool
 
 
 class FaultSpec(BaseModel):
@@ -118,14 +135,16 @@ class Fault:
         self._path = re.compile(spec.match.path) if spec.match.path is not None else None
         self._method = spec.match.method.upper() if spec.match.method is not None else None
 
-    def fits(self, method: str, path: str, path_qs: str, keys: Sequence[str]) -> bool:
+    def fits(self, facts: Facts) -> bool:
         """Whether a request is one of those meant."""
-        if self._method is not None and self._method != method:
+        match = self.spec.match
+        if self._method not in {None, facts.method} or match.write not in {None, facts.write}:
             return False
-        if self._path is not None and not (self._path.search(path) or self._path.search(path_qs)):
+        if self._path and not (self._path.search(facts.path) or self._path.search(facts.path_qs)):
             return False
-        wanted = self.spec.match.key
-        return wanted is None or any(key_fits(wanted, key) for key in keys)
+        if match.correlation is not None and not re.search(match.correlation, facts.correlation):
+            return False
+        return match.key is None or any(key_fits(match.key, key) for key in facts.keys)
 
     @property
     def due(self) -> bool:
@@ -225,9 +244,7 @@ class FaultSet:
         """Return one fault."""
         return self._faults.get(id)
 
-    def strike(
-        self, call: int, method: str, path: str, path_qs: str, keys: Sequence[str]
-    ) -> list[Fault]:
+    def strike(self, call: int, facts: Facts) -> list[Fault]:
         """Return what this request meets.
 
         That is any number of `slow`, then at most one other fault, noted as hits.
@@ -235,7 +252,7 @@ class FaultSet:
         slow: list[Fault] = []
         other: list[Fault] = []
         for fault in self._faults.values():
-            if fault.veil is not None or not fault.fits(method, path, path_qs, keys):
+            if fault.veil is not None or not fault.fits(facts):
                 continue
             fault.seen += 1
             lane = slow if fault.kind is FaultKind.SLOW else other

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from simulators.kit.account import Account, is_account_name
 from simulators.kit.calls import Call, MalformedBody
-from simulators.kit.faults import Fault, FaultKind, FaultSpec
+from simulators.kit.faults import Facts, Fault, FaultKind, FaultSpec
 from simulators.kit.vendor import DEFAULT_ACCOUNT, Handler, Reply, ReplyError, Route, Vendor
 from simulators.kit.world import World
 
@@ -94,10 +94,7 @@ class VendorOrigin:
             await asyncio.sleep(account.latency_ms / 1000)
         if call.entry is None:
             raise RuntimeError("a call is logged before it is performed")
-        query = f"?{call.query_string}" if call.query_string else ""
-        for fault in account.faults.strike(
-            call.entry.n, call.method, call.path, call.raw_path + query, call.keys
-        ):
+        for fault in account.faults.strike(call.entry.n, _facts(call, call.entry.search)):
             call.entry.fault = fault.kind.value
             if fault.kind is FaultKind.SLOW:
                 await asyncio.sleep(fault.spec.seconds)
@@ -156,6 +153,18 @@ def _call(request: web.Request, body: bytes) -> Call:
         body=body,
         params=request.match_info,
         origin=f"{request.scheme}://{request.host}",
+    )
+
+
+def _facts(call: Call, search: bool) -> Facts:
+    query = f"?{call.query_string}" if call.query_string else ""
+    return Facts(
+        method=call.method,
+        path=call.path,
+        path_qs=call.raw_path + query,
+        keys=call.keys,
+        correlation=call.headers.get("X-Correlation-Id") or "",
+        write=call.method not in {"GET", "HEAD", "OPTIONS"} and not search,
     )
 
 

@@ -142,6 +142,7 @@ def _create_sagas() -> None:
         Column("state", Text, nullable=False, server_default=text("'open'")),
         *_text("outcome", null=True),
         *_text("reason", REASON_MAX, empty=True),
+        *_text("input_json", DOCUMENT_MAX, empty=True),
         *_text("bundle", empty=True),
         *_text("plan_json", DOCUMENT_MAX, empty=True),
         *_text("result_json", DOCUMENT_MAX, null=True),

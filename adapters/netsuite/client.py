@@ -1,0 +1,147 @@
+"""NetSuite on the wire: sign-in, and what its errors mean.
+
+Sources: vendor page sections 3 (authentication), 4.5 (errors), 4.6 (governance).
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import jwt
+from pydantic import SecretStr
+
+from adapters.auth import Authenticator, OAuth1Signer, OAuth2Token, Token
+from adapters.errors import (
+    AdapterError,
+    ClosedPeriod,
+    ContractBroken,
+    Duplicate,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Transient,
+)
+from adapters.http import Reply, VendorHttp
+from adapters.netsuite.config import ClientCredentials, NetSuiteConfig, TokenBased
+
+VENDOR: Final = "netsuite"
+TOKEN_PATH: Final = "/services/rest/auth/oauth2/v1/token"  # noqa: S105 - a path
+ASSERTION_SECONDS: Final = 300
+BUSY_SECONDS: Final = 2.0
+"""There is no Retry-After (section 4.6); the request was not executed."""
+
+
+class HasDependents(Rejected):
+    """The record cannot be deleted because others hang on it."""
+
+
+CODES: Final[dict[str, type[AdapterError]]] = {
+    "CONCURRENCY_LIMIT_EXCEEDED": RateLimited,
+    "NONEXISTENT_ID": NotFound,
+    "INSUFFICIENT_PERMISSION": Forbidden,
+}
+TEXTS: Final[dict[str, type[AdapterError]]] = {
+    "transaction type specified is incorrect": NotFound,
+    "dependent records": HasDependents,
+    "open accounting period": ClosedPeriod,
+    "closed period": ClosedPeriod,
+    "accounting period is closed": ClosedPeriod,
+    "already exists": Duplicate,
+}
+"""Parts of the text, lower case: a plain USER_ERROR says the rest in words (section 4.5)."""
+
+
+def classify(answer: Reply) -> AdapterError | None:
+    """Return what an error answer of NetSuite means, or None to leave it to the status."""
+    if answer.path.endswith(TOKEN_PATH):
+        return _sign_in_error(answer)
+    detail = _detail(answer.json)
+    code, text = str(detail.get("o:errorCode", "")), str(detail.get("detail", ""))
+    if answer.status == 401 or not code:
+        return None
+    if code == "UNEXPECTED_ERROR":
+        return (OutcomeUnknown if answer.write else Transient)(text, vendor_code=code)
+    kind = CODES.get(code) or next(
+        (kind for part, kind in TEXTS.items() if part in text.lower()), None
+    )
+    if kind is RateLimited:
+        return RateLimited(text, vendor_code=code, retry_after_seconds=BUSY_SECONDS)
+    if kind is not None:
+        return kind(text, vendor_code=code)
+    if 400 <= answer.status < 500:
+        field = detail.get("o:errorPath")
+        return Invalid(text, vendor_code=code, field=str(field) if field else None)
+    return None
+
+
+def _detail(body: object) -> Mapping[str, object]:
+    details = body.get("o:errorDetails") if isinstance(body, Mapping) else None
+    if isinstance(details, list) and details and isinstance(details[0], Mapping):
+        return details[0]
+    return {}
+
+
+def _sign_in_error(answer: Reply) -> AdapterError | None:
+    body = answer.json
+    if not isinstance(body, Mapping) or "error" not in body:
+        return None
+    code = str(body["error"])
+    return Forbidden(f"NetSuite refuses the sign-in: {code}.", vendor_code=code)
+
+
+def authenticator(http: Callable[[], VendorHttp], config: NetSuiteConfig) -> Authenticator:
+    """Return what signs or authorises each request."""
+    auth = config.auth
+    if isinstance(auth, TokenBased):
+        return OAuth1Signer(
+            realm=auth.account,
+            consumer_key=auth.consumer_key,
+            consumer_secret=auth.consumer_secret,
+            token_id=auth.token_id,
+            token_secret=auth.token_secret,
+        )
+    return OAuth2Token(lambda: _fetch(http(), config.base_url, auth))
+
+
+async def _fetch(http: VendorHttp, base_url: str, auth: ClientCredentials) -> Token:
+    answer = await http.request(
+        "POST",
+        TOKEN_PATH,
+        operation="sign in",
+        write=False,
+        form={
+            "grant_type": "client_credentials",
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": _assertion(base_url, auth),
+        },
+        authenticated=False,
+    )
+    body = answer.json if isinstance(answer.json, Mapping) else {}
+    value, life = body.get("access_token"), body.get("expires_in")
+    if not isinstance(value, str) or not value:
+        raise ContractBroken("The token endpoint answered without an access token.")
+    seconds = float(life) if isinstance(life, int | str) else None
+    return Token(value=SecretStr(value), expires_in_seconds=seconds)
+
+
+def _assertion(base_url: str, auth: ClientCredentials) -> str:
+    """Return the signed assertion; RS256 is refused, `exp` at most an hour ahead (section 3.2)."""
+    now = int(time.time())
+    claims = {
+        "iss": auth.client_id,
+        "scope": ["rest_webservices"],
+        "aud": base_url.rstrip("/") + TOKEN_PATH,
+        "iat": now,
+        "exp": now + ASSERTION_SECONDS,
+        "jti": uuid.uuid4().hex,
+    }
+    return jwt.encode(
+        claims,
+        auth.private_key.get_secret_value(),
+        algorithm=auth.algorithm,
+        headers={"kid": auth.certificate_id, "typ": "JWT"},
+    )

@@ -1,0 +1,61 @@
+"""What an administrator says about a NetSuite account: host, sign-in, and its own record ids."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from adapters.settings import Strict, VendorSettings
+from canonical.provisioning import BillingType
+
+ID = r"^[0-9]{1,18}$"
+
+
+class TokenBased(Strict):
+    """Token-based authentication: OAuth 1.0a, HMAC-SHA256 (vendor page 3.1)."""
+
+    kind: Literal["token_based"] = "token_based"
+    account: str
+    """The realm: the account id, upper case, `_` before the suffix: `123456_SB1`."""
+    consumer_key: SecretStr
+    consumer_secret: SecretStr
+    token_id: SecretStr
+    token_secret: SecretStr
+
+
+class ClientCredentials(Strict):
+    """OAuth 2.0 client credentials with a certificate (vendor page 3.2)."""
+
+    kind: Literal["client_credentials"] = "client_credentials"
+    client_id: str
+    certificate_id: str
+    """`kid`: the Certificate ID of the M2M mapping page."""
+    private_key: SecretStr
+    algorithm: Literal["PS256", "PS384", "PS512", "ES256", "ES384", "ES512"] = "PS256"
+
+
+class Statuses(Strict):
+    """Internal ids of the entity statuses that Dealthread sets."""
+
+    client: str = Field("13", pattern=ID)
+    project_open: str = Field("2", pattern=ID)
+    project_closed: str = Field("1", pattern=ID)
+
+
+class NetSuiteConfig(VendorSettings):
+    """One NetSuite account. Ids are internal ids: account data, read them off the lists."""
+
+    auth: TokenBased | ClientCredentials = Field(discriminator="kind")
+    currencies: dict[str, str] = {"USD": "1", "EUR": "2", "GBP": "3", "JPY": "4"}
+    """By ISO code."""
+    terms: dict[str, str] = {"NET15": "1", "NET30": "2", "NET45": "3", "NET60": "4"}
+    """By the name that deals use."""
+    billing_types: dict[BillingType, str] = {
+        BillingType.CHARGE_BASED: "1",
+        BillingType.FIXED_BID_INTERVAL: "2",
+        BillingType.FIXED_BID_MILESTONE: "3",
+        BillingType.TIME_AND_MATERIALS: "4",
+    }
+    statuses: Statuses = Statuses()
+    psa_project_field: str = Field(
+        "custentity_dealthread_psa_project", pattern=r"^custentity[a-z0-9_]{1,60}$"
+    )

@@ -1,0 +1,257 @@
+"""Salesforce in the role of the CRM.
+
+Scorecard: reads one deal in two calls; writes only the fields that Dealthread owns, one PATCH;
+restores them by the same PATCH. No idempotency key is needed: a PATCH of the same values changes
+nothing (vendor page section 14).
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from adapters.errors import ContractBroken, Invalid, NotFound
+from adapters.governor import Governor
+from adapters.http import Answer, VendorHttp
+from adapters.ports import Check
+from adapters.salesforce import client as wire
+from adapters.salesforce.config import SalesforceConfig
+from adapters.salesforce.mapping import (
+    ID_PATTERN,
+    TEXT_MAX,
+    Row,
+    deal_from,
+    deal_query,
+    links_from,
+    links_to,
+    milestones_query,
+)
+from canonical.deal import Deal, DealLinks
+from canonical.records import RecordRef
+
+CLOCK_SKEW_SECONDS_MAX = 120.0
+
+
+class Salesforce:
+    """One Salesforce org as a `Crm`."""
+
+    def __init__(self, connection: str, config: SalesforceConfig, http: VendorHttp) -> None:
+        """Use an HTTP client that signs in by itself."""
+        self._connection = connection
+        self._config = config
+        self._http = http
+        self._data = f"/services/data/{config.api_version}"
+
+    @property
+    def connection(self) -> str:
+        """Name of the connection."""
+        return self._connection
+
+    async def read_deal(self, deal_id: str) -> Deal:
+        """Return the opportunity with account, lines and milestones (section 9, typical read)."""
+        self._valid(deal_id, "read the deal")
+        rows = await self._query(deal_query(deal_id, self._config), "read the deal")
+        if not rows:
+            raise NotFound(
+                f"There is no opportunity {deal_id} in {self._connection}, or it is deleted.",
+                vendor=wire.VENDOR,
+                operation="read the deal",
+            )
+        lines = rows[0].get("OpportunityLineItems")
+        milestones: list[Row] = []
+        if lines is not None:
+            milestones = await self._query(milestones_query(deal_id), "read the milestones")
+        return deal_from(rows[0], milestones, self._config, self._connection)
+
+    async def read_links(self, deal_id: str) -> DealLinks:
+        """Return the fields that Dealthread owns."""
+        self._valid(deal_id, "read the ids")
+        own = self._config.opportunity
+        names = ",".join(getattr(own, name) for name in DealLinks.model_fields)
+        answer = await self._http.request(
+            "GET",
+            f"{self._data}/sobjects/Opportunity/{deal_id}",
+            operation="read the ids",
+            write=False,
+            params={"fields": names},
+        )
+        return links_from(_object(answer), self._config)
+
+    async def write_links(self, deal_id: str, links: DealLinks) -> RecordRef:
+        """Set the fields that are not None; 204 without a body (section 5)."""
+        self._valid(deal_id, "write the ids back")
+        body = links_to(links, self._config)
+        for name, value in body.items():
+            if value is not None and len(value) > TEXT_MAX:
+                raise Invalid(
+                    f"{name} takes {TEXT_MAX} characters, the value has {len(value)}.",
+                    vendor=wire.VENDOR,
+                    operation="write the ids back",
+                    field=name,
+                )
+        await self._http.request(
+            "PATCH",
+            f"{self._data}/sobjects/Opportunity/{deal_id}",
+            operation="write the ids back",
+            write=True,
+            json=body,
+        )
+        return RecordRef(system=self._connection, type="deal", id=deal_id)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the steps of the connection check."""
+        return (
+            Check("reach", self._check_reach, "Check base_url: the org's My Domain host."),
+            Check(
+                "clock", self._check_clock, "Set this machine's clock (NTP): tokens carry times."
+            ),
+            Check(
+                "sign in",
+                self._check_sign_in,
+                "Check the app's key or secret, its pre-authorised or run-as user, the audience.",
+            ),
+            Check(
+                "fields",
+                self._check_fields,
+                "Create the missing fields, or name yours under settings.opportunity/account/line; "
+                "grant the integration user read access, and edit on those it owns.",
+            ),
+            Check(
+                "read",
+                self._check_read,
+                "Grant the integration user read access to opportunities, products and accounts.",
+            ),
+        )
+
+    async def aclose(self) -> None:
+        """Close the HTTP client."""
+        await self._http.aclose()
+
+    async def _query(self, soql: str, operation: str) -> list[Row]:
+        """Return all rows, following the pages (section 7)."""
+        rows: list[Row] = []
+        path, params = f"{self._data}/query", {"q": soql}
+        for _ in range(wire.PAGES_MAX):
+            answer = await self._http.request(
+                "GET", path, operation=operation, write=False, params=params
+            )
+            page = _object(answer)
+            records = page.get("records")
+            if not isinstance(records, list):
+                raise ContractBroken("A query answered without records.", raw=answer.text)
+            rows += records
+            following = page.get("nextRecordsUrl")
+            if page.get("done") is True or not isinstance(following, str):
+                return rows
+            path, params = following, {}
+        raise ContractBroken(f"A query has more than {wire.PAGES_MAX} pages.")
+
+    def _valid(self, deal_id: str, operation: str) -> None:
+        if not re.fullmatch(ID_PATTERN, deal_id):
+            raise Invalid(
+                f"{deal_id[:40]!r} is no Salesforce id: 15 or 18 letters and digits.",
+                vendor=wire.VENDOR,
+                operation=operation,
+                field="opportunity_id",
+            )
+
+    async def _versions(self) -> Answer:
+        return await self._http.request(
+            "GET",
+            "/services/data/",
+            operation="list the API versions",
+            write=False,
+            authenticated=False,
+        )
+
+    async def _check_reach(self) -> str:
+        versions = (await self._versions()).json
+        rows = versions if isinstance(versions, list) else []
+        known = [row.get("version") for row in rows if isinstance(row, Mapping)]
+        wanted = self._config.api_version.removeprefix("v")
+        if wanted not in known:
+            raise ContractBroken(f"The org does not offer API version {wanted}: {known}.")
+        return f"API version {wanted} is offered"
+
+    async def _check_clock(self) -> str:
+        stamp = (await self._versions()).headers.get("Date")
+        if stamp is None:
+            return "the org sent no time"
+        skew = abs((datetime.now(UTC) - parsedate_to_datetime(stamp)).total_seconds())
+        if skew > CLOCK_SKEW_SECONDS_MAX:
+            raise Invalid(f"This machine's clock is {skew:.0f} s away from the org's.")
+        return f"{skew:.0f} s apart"
+
+    async def _check_sign_in(self) -> str:
+        await self._http.request("GET", f"{self._data}/limits", operation="sign in", write=False)
+        return f"signed in by {self._config.auth.kind}"
+
+    async def _check_fields(self) -> str:
+        wanted = {
+            "Opportunity": self._config.opportunity.model_dump(),
+            "Account": self._config.account.model_dump(),
+            "OpportunityLineItem": self._config.line.model_dump(),
+        }
+        missing = []
+        for type_, names in wanted.items():
+            known = await self._described(type_)
+            missing += [f"{type_}.{name}" for name in names.values() if name not in known]
+            owned = names.values() if type_ == "Opportunity" else ()
+            missing += [
+                f"{type_}.{name} (not editable)"
+                for name in owned
+                if name in known and name in self._owned() and not known[name]
+            ]
+        if missing:
+            raise Invalid(f"Missing: {', '.join(missing)}.", field=missing[0])
+        return f"{sum(len(names) for names in wanted.values())} custom fields are there"
+
+    def _owned(self) -> set[str]:
+        own = self._config.opportunity
+        return {getattr(own, name) for name in DealLinks.model_fields}
+
+    async def _described(self, type_: str) -> dict[str, bool]:
+        """Return the fields of an object, and whether the user may update them."""
+        answer = await self._http.request(
+            "GET",
+            f"{self._data}/sobjects/{type_}/describe",
+            operation="describe the fields",
+            write=False,
+        )
+        fields = _object(answer).get("fields")
+        rows = fields if isinstance(fields, list) else []
+        return {
+            str(row.get("name")): row.get("updateable") is True
+            for row in rows
+            if isinstance(row, Mapping)
+        }
+
+    async def _check_read(self) -> str:
+        rows = await self._query("SELECT Id FROM Opportunity LIMIT 1", "read an opportunity")
+        return f"{len(rows)} opportunity read"
+
+
+def _object(answer: Answer) -> Mapping[str, object]:
+    if not isinstance(answer.json, Mapping):
+        raise ContractBroken("Salesforce answered without a JSON object.", raw=answer.text)
+    return answer.json
+
+
+def build_salesforce(connection: str, config: SalesforceConfig, governor: Governor) -> Salesforce:
+    """Return the adapter of one org; nothing is sent before the first call."""
+    http: VendorHttp
+
+    def own_http() -> VendorHttp:
+        return http
+
+    http = VendorHttp(
+        vendor=wire.VENDOR,
+        connection=connection,
+        base_url=config.base_url,
+        auth=wire.token_source(own_http, config),
+        classify=wire.classify,
+        governor=governor,
+        timeouts=config.timeouts.limits(),
+        verify=config.ca_file,
+    )
+    return Salesforce(connection, config, http)

@@ -1,0 +1,76 @@
+"""JSON on the wire without a float in between, and Retry-After."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Final, NoReturn, TypeAlias
+
+JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | Decimal | bool | None"
+"""Parsed JSON; numbers with a fraction or an exponent are `Decimal`."""
+
+JsonBody: TypeAlias = Mapping[str, object] | Sequence[object]
+"""What may be sent: mappings, sequences, str, int, bool, None and Decimal, never float."""
+
+EXPONENT_MAX: Final = 60
+RETRY_AFTER_SECONDS_MAX: Final = 86_400.0
+
+
+def dump_json(value: object) -> str:
+    """Return `value` as JSON, each Decimal as the exact number that it is.
+
+    Raises TypeError for a float (it is no longer exact) or another type without a JSON form,
+    ValueError for a Decimal that is not finite or absurdly large.
+    """
+    match value:
+        case Decimal():
+            if not value.is_finite() or abs(value.adjusted()) > EXPONENT_MAX:
+                raise ValueError(f"{value} is not a number that can be sent")
+            return format(value, "f")
+        case None | bool() | int() | str():
+            return json.dumps(value)
+        case Mapping():
+            return f"{{{','.join(f'{_name(k)}:{dump_json(v)}' for k, v in value.items())}}}"
+        case list() | tuple():
+            return f"[{','.join(map(dump_json, value))}]"
+        case _:
+            raise TypeError(f"a {type(value).__name__} has no exact form in JSON")
+
+
+def load_json(text: str) -> JsonValue:
+    """Parse JSON, fractions as Decimal; raises ValueError for anything else, NaN included."""
+    try:
+        parsed: JsonValue = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return parsed
+
+
+def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+    """Return a Retry-After header in seconds from `now`, between 0 and a day; None if unreadable.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3); fractions are taken too, as some vendors send them.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]+)?", text):
+        return min(float(text), RETRY_AFTER_SECONDS_MAX)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max((aware - now).total_seconds(), 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def _name(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a {type(key).__name__} is no JSON field name")
+    return json.dumps(key)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,1 @@
+"""What operators and the composition roots share: configuration, sagas at work, the CLI."""

@@ -1,0 +1,167 @@
+"""Puts the parts together: configuration in; store, policies, adapters, activities, desk out.
+
+The one place, with `operations.workers`, that knows all packages.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from temporalio.client import Client, TLSConfig
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
+
+from activities.crm import CrmActivities
+from activities.engine import EngineActivities
+from activities.erp import ErpActivities
+from activities.ports import Ports
+from activities.psa import PsaActivities
+from activities.registration import implementations
+from activities.steps import StepRunner
+from activities.sweep import SweepActivities
+from adapters.governor import LocalGovernor
+from adapters.registry import build_adapter
+from canonical.ids import Role
+from operations.config import Config, ConfigInvalid, find_config, load_config
+from operations.sagas import SAGA_QUEUE, SagaDesk
+from policies.bundle import Bundle, load_bundle
+from store import Store, make_store
+from workflows.registry import PIVOTS
+
+
+def vendor_queue(connection: str) -> str:
+    """Return the task queue of a connection."""
+    return f"vendor.{connection}"
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that activities need, built from one configuration."""
+
+    store: Store
+    ports: Ports
+    bundle: Callable[[str], Bundle]
+    governors: dict[str, LocalGovernor]
+
+    def engine_activities(self) -> dict[str, Callable[..., Any]]:
+        """Return what runs beside the workflows: the engine's own, store only."""
+        engine = EngineActivities(
+            self.store, lambda connection: self.bundle(connection).route(Role.CRM, connection)
+        )
+        return implementations([engine])
+
+    def vendor_activities(self, role: Role) -> dict[str, Callable[..., Any]]:
+        """Return what runs on the queue of a connection of this role."""
+        runner = StepRunner(self.store)
+        holders: dict[Role, object] = {
+            Role.CRM: CrmActivities(runner, self.ports, self.bundle, _today),
+            Role.ERP: ErpActivities(runner, self.ports),
+            Role.PSA: PsaActivities(runner, self.ports),
+        }
+        return implementations([holders[role]])
+
+    async def aclose(self) -> None:
+        """Close connections, outermost first."""
+        await self.ports.aclose()
+        await self.store.aclose()
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def load_policies(config: Config) -> Bundle:
+    """Return the policy bundle that the configuration names.
+
+    Raises:
+        BundleInvalid: with every problem, by file, line and field.
+    """
+    return load_bundle(config.policies.bundle)
+
+
+def build_house(config: Config) -> House:
+    """Connect everything that the configuration names; nothing is sent yet.
+
+    Raises:
+        ConfigInvalid, BundleInvalid: something in it is wrong.
+    """
+    bundle = load_policies(config)
+    store = make_store(config.store.secret_url, config.store.pool_size)
+    ports, governors = Ports(), {}
+    by_role: dict[Role, dict[str, Any]] = {
+        Role.CRM: ports.crms,
+        Role.ERP: ports.erps,
+        Role.PSA: ports.psas,
+    }
+    for name, connection in config.connections.items():
+        governors[name] = LocalGovernor(connection.concurrency)
+        by_role[connection.role][name] = build_adapter(
+            connection.vendor,
+            name,
+            base_url=connection.base_url,
+            settings=connection.settings,
+            secrets=connection.secrets,
+            timeouts=connection.http.model_dump(),
+            ca_file=connection.ca_file,
+            governor=governors[name],
+        )
+    return House(store, ports, lambda _crm: bundle, governors)
+
+
+async def connect_temporal(config: Config, runtime: Runtime | None = None) -> Client:
+    """Return a client of the configured Temporal, with our data converter."""
+    temporal = config.temporal
+    tls: TLSConfig | bool = bool(temporal.api_key)
+    if temporal.tls is not None:
+        tls = TLSConfig(
+            domain=temporal.tls.server_name,
+            server_root_ca_cert=_read(temporal.tls.ca_file),
+            client_cert=_read(temporal.tls.cert_file),
+            client_private_key=_read(temporal.tls.key_file),
+        )
+    return await Client.connect(
+        temporal.address,
+        namespace=temporal.namespace,
+        data_converter=pydantic_data_converter,
+        tls=tls,
+        api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
+        runtime=runtime,
+    )
+
+
+def _read(path: Any) -> bytes | None:  # noqa: ANN401 - Path or None
+    return None if path is None else bytes(path.read_bytes())
+
+
+@dataclass(frozen=True)
+class Office:
+    """What the CLI works with."""
+
+    config: Config
+    store: Store
+    sagas: SagaDesk
+    sweeper: SweepActivities
+
+
+@asynccontextmanager
+async def open_office(config_path: str | None) -> AsyncIterator[Office]:
+    """Connect to Temporal and the store for one command."""
+    config = load_config(find_config(config_path))
+    store = make_store(config.store.secret_url, 2)
+    try:
+        client = await connect_temporal(config)
+        crms = list(config.role(Role.CRM))
+        if not crms:
+            raise ConfigInvalid("There is no CRM among the connections of dealthread.toml.")
+        desk = SagaDesk(
+            client=client,
+            store=store,
+            people=config.people_roles(),
+            ui_base_url=config.ui.base_url,
+            crm=crms[0],
+        )
+        yield Office(config, store, desk, SweepActivities(store, client, SAGA_QUEUE, PIVOTS))
+    finally:
+        await store.aclose()

@@ -1,0 +1,233 @@
+"""The shape of `dealthread.toml`: one strict model per section, with defaults and units.
+
+`operations.config` loads it. A path in it counts from the folder of the file being loaded.
+"""
+
+from contextvars import ContextVar
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from canonical.ids import Role
+from operations.config_errors import PREFIX, ConfigInvalid
+
+config_folder: ContextVar[Path] = ContextVar("config_folder")
+"""The folder of the file that is being loaded."""
+
+
+def _anchored(path: Path) -> Path:
+    """Count a relative path from the folder of the file that is being loaded."""
+    return config_folder.get(Path()) / path.expanduser()
+
+
+def _plain_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://host.example")
+    if parts.username or parts.password:
+        raise ValueError("must not carry a user or password: secrets come from the environment")
+    return url.rstrip("/")
+
+
+ConfigPath = Annotated[Path, AfterValidator(_anchored)]
+HttpAddress = Annotated[str, AfterValidator(_plain_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+ConnectionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
+"""Small letters, digits and single underscores: it is part of variable and queue names."""
+
+
+class Vendor(StrEnum):
+    """The vendors there is an adapter for."""
+
+    SALESFORCE = "salesforce"
+    KANTATA = "kantata"
+    NETSUITE = "netsuite"
+
+
+class PersonRole(StrEnum):
+    """What a person may do: `operator` resolves, `finance` decides on money, `viewer` looks."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    FINANCE = "finance"
+    ADMIN = "admin"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TemporalTls(_Section):
+    """TLS towards Temporal; an empty table means TLS with the system's trust."""
+
+    server_name: str | None = None
+    ca_file: ConfigPath | None = None
+    cert_file: ConfigPath | None = None
+    """Client certificate (mutual TLS), PEM; goes with `key_file`."""
+    key_file: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class TemporalConfig(_Section):
+    """Where Temporal is."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^[^\s:/]+:\d{1,5}$")] = "127.0.0.1:7233"
+    """host:port of the frontend."""
+    namespace: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "default"
+    tls: TemporalTls | None = None
+    api_key: SecretStr | None = None
+    """Environment only, or `api_key_file`."""
+    api_key_file: ConfigPath | None = None
+
+
+class StoreConfig(_Section):
+    """Where PostgreSQL is."""
+
+    url: SecretStr | None = None
+    """Environment only, or `url_file`; always set once loaded."""
+    url_file: ConfigPath | None = None
+    pool_size: int = Field(default=5, ge=1, le=100)
+
+    @property
+    def secret_url(self) -> SecretStr:
+        """The URL, which `load_config` made sure of."""
+        if self.url is None:
+            raise ConfigInvalid(f"The store has no URL: set {PREFIX}STORE__URL.")
+        return self.url
+
+
+class HttpTimeouts(_Section):
+    """Time limits of one vendor call, in seconds."""
+
+    connect_seconds: Seconds = 5
+    read_seconds: Seconds = 30
+    write_seconds: Seconds = 30
+    pool_seconds: Seconds = 30
+    total_seconds: Seconds = 60
+    """The whole call, however slowly the answer drips in."""
+
+
+class ConnectionConfig(_Section):
+    """One account at one vendor; its task queue is `vendor.<name>`."""
+
+    vendor: Vendor
+    role: Role
+    base_url: HttpAddress
+    slots: int = Field(default=20, ge=1, le=1000)
+    """Activities of this connection that one worker runs at once."""
+    rate_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Started activities a second over all workers; None leaves it to the vendor's refusals."""
+    concurrency: int = Field(default=5, ge=1, le=1000)
+    """Requests under way over all workers (DESIGN 3.13)."""
+    ca_file: ConfigPath | None = None
+    """CA bundle to trust instead of the system's, PEM."""
+    http: HttpTimeouts = HttpTimeouts()
+    settings: dict[str, JsonValue] = {}
+    """The vendor's own keys, checked by the adapter's config model."""
+    secrets: dict[str, SecretStr] = {}
+    """Environment first, then `secret_files`, then `secrets_dir`."""
+    secrets_dir: ConfigPath | None = None
+    """A folder in which each file is a secret, named like its key."""
+    secret_files: dict[str, ConfigPath] = {}
+    """Single files, by the key of the secret."""
+
+
+class PoliciesConfig(_Section):
+    """Which policy bundle decides."""
+
+    bundle: ConfigPath | None = None
+    """Folder of YAML files; None takes the bundle that Dealthread brings along."""
+
+
+class WorkerConfig(_Section):
+    """What one worker process serves, and how it stops."""
+
+    queues: tuple[str, ...] = ()
+    """Task queues by name (`sagas`, `vendor.<connection>`); empty means all."""
+    workflow_slots: int = Field(default=100, ge=2, le=10_000)
+    activity_slots: int = Field(default=50, ge=1, le=10_000)
+    """Of the queue `sagas`; vendor queues have the `slots` of their connection."""
+    grace_seconds: Seconds = 90
+    """How long a stop waits for writes under way; longer than any `total_seconds`."""
+    health_host: str = "127.0.0.1"
+    health_port: Port = 7241
+    """Serves `/healthz` and `/metrics`."""
+    codec_key: SecretStr | None = None
+    """AES-GCM key of the payload codec, base64; environment only, or `codec_key_file`."""
+    codec_key_file: ConfigPath | None = None
+
+
+class PersonConfig(_Section):
+    """What one person may decide."""
+
+    roles: Annotated[frozenset[PersonRole], Field(min_length=1)]
+
+
+class UiConfig(_Section):
+    """Where people look."""
+
+    base_url: HttpAddress = "http://127.0.0.1:8233"
+    """Temporal's Web UI, for links."""
+
+
+class Config(BaseSettings):
+    """All of `dealthread.toml`, with the environment over it. Made by `load_config` only."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    temporal: TemporalConfig = TemporalConfig()
+    store: StoreConfig = StoreConfig()
+    connections: dict[ConnectionName, ConnectionConfig] = {}
+    policies: PoliciesConfig = PoliciesConfig()
+    worker: WorkerConfig = WorkerConfig()
+    people: dict[str, PersonConfig] = {}
+    ui: UiConfig = UiConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over what is given, which is the file's content."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    def role(self, role: Role) -> dict[str, ConnectionConfig]:
+        """Return the connections that play a role, by name."""
+        return {name: found for name, found in self.connections.items() if found.role is role}
+
+    def people_roles(self) -> dict[str, frozenset[str]]:
+        """Return the roles of each person, by name."""
+        return {
+            name: frozenset(role.value for role in person.roles)
+            for name, person in self.people.items()
+        }

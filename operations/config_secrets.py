@@ -1,0 +1,138 @@
+"""Secrets of the configuration: refused in the toml, read from the files that it names."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue, SecretStr
+
+from operations.config_errors import PREFIX, ConfigInvalid, Location, variable
+from operations.config_models import Config, ConnectionConfig
+
+SECRET_BYTES_MAX: Final = 64 * 1024
+"""Beyond it a secret file is surely the wrong file."""
+SECRET_NAME: Final = re.compile(
+    r"(?i)(secret|password|passphrase|token|credential|(api|private|signing)_?key)s?$"
+)
+"""Names of keys that hold a secret; `token_url`, `token_id` and `client_secret_file` do not."""
+
+
+def secrets_in_toml(content: Mapping[str, JsonValue], path: Path) -> Iterator[str]:
+    """Say which keys of a file hold a secret, and where each belongs."""
+    for keys in _leaves(content):
+        remedy = _remedy(keys)
+        if remedy:
+            yield f"{path}: {'.'.join(keys)}: a secret has no place in this file: {remedy}."
+
+
+def with_secrets(config: Config, path: Path) -> Config:
+    """Return the configuration with every secret file read.
+
+    Raises:
+        ConfigInvalid: a file can't be read, or the store has no URL.
+    """
+    reader = _Reader(path)
+    temporal, store, worker = config.temporal, config.store, config.worker
+    api_key = reader.one(temporal.api_key, temporal.api_key_file, "temporal.api_key_file")
+    url = reader.one(store.url, store.url_file, "store.url_file")
+    codec_key = reader.one(worker.codec_key, worker.codec_key_file, "worker.codec_key_file")
+    connections = {
+        name: connection.model_copy(update={"secrets": reader.connection(name, connection)})
+        for name, connection in config.connections.items()
+    }
+    if url is None and store.url_file is None:
+        reader.problems.append(
+            f"{path}: store.url is missing: set {PREFIX}STORE__URL to PostgreSQL's URL, "
+            "or name a file in store.url_file."
+        )
+    if reader.problems:
+        raise ConfigInvalid("\n".join(reader.problems))
+    return config.model_copy(
+        update={
+            "temporal": temporal.model_copy(update={"api_key": api_key}),
+            "store": store.model_copy(update={"url": url}),
+            "worker": worker.model_copy(update={"codec_key": codec_key}),
+            "connections": connections,
+        }
+    )
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self.problems: list[str] = []
+        self._path = path
+
+    def one(self, given: SecretStr | None, file: Path | None, key: str) -> SecretStr | None:
+        if given is not None or file is None:
+            return given
+        try:
+            return SecretStr(_text(file))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.problems.append(f"{self._path}: {key}: {file} can't be used: {reason}.")
+            return None
+
+    def connection(self, name: str, connection: ConnectionConfig) -> dict[str, SecretStr]:
+        place = f"connections.{name}"
+        files = {
+            file.name: (file, f"{place}.secrets_dir")
+            for file in self._listed(connection.secrets_dir, f"{place}.secrets_dir")
+        }
+        for key, file in connection.secret_files.items():
+            files[key] = (file, f"{place}.secret_files.{key}")
+        found = dict(connection.secrets)
+        for key, (file, where) in files.items():
+            secret = self.one(found.get(key), file, where)
+            if secret is not None:
+                found[key] = secret
+        return found
+
+    def _listed(self, folder: Path | None, key: str) -> list[Path]:
+        if folder is None:
+            return []
+        try:
+            # Mounted secrets come with hidden folders of their own (`..data` in Kubernetes).
+            files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+        except OSError as error:
+            self.problems.append(f"{self._path}: {key}: {folder} can't be used: {error.strerror}.")
+            return []
+        return sorted(file for file in files if file.is_file())
+
+
+def _text(file: Path) -> str:
+    with file.open("rb") as opened:
+        raw = opened.read(SECRET_BYTES_MAX + 1)
+    if len(raw) > SECRET_BYTES_MAX:
+        raise ValueError("it is larger than any secret")
+    try:
+        text = raw.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def _remedy(keys: Location) -> str | None:
+    if keys == ("store", "url"):
+        return f"set {variable(keys)}, or name a file in store.url_file"
+    if keys in (("temporal", "api_key"), ("worker", "codec_key")):
+        return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
+    if keys[0] != "connections" or len(keys) < 4:
+        return None
+    if keys[2] == "secrets" or (keys[2] == "settings" and SECRET_NAME.search(keys[-1])):
+        name = variable((*keys[:2], "secrets", keys[-1]))
+        return f"set {name}, or name files with secrets_dir or secret_files"
+    return None
+
+
+def _leaves(value: JsonValue | Mapping[str, JsonValue], above: Location = ()) -> Iterator[Location]:
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from _leaves(below, (*above, key))
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for item in value:
+            yield from _leaves(item, above)
+    else:
+        yield above

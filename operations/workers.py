@@ -1,0 +1,188 @@
+"""Runs the workers of one process: which queues, how many slots, shares of vendor budgets."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import RateLimit
+from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.registration import implementations
+from activities.sweep import SweepActivities
+from canonical.saga import Sweep
+from operations.composition import House, vendor_queue
+from operations.config import Config
+from operations.sagas import SAGA_QUEUE
+from workflows.board import SEARCH_ATTRIBUTES
+from workflows.registry import PIVOTS, WORKFLOWS
+from workflows.sweep import SWEEP_EVERY, SWEEP_SCHEDULE_ID, SweepTerminated
+
+LEASE_SECONDS = 30.0
+RENEW_SECONDS = 5.0
+STICKY_SECONDS = 2
+"""How long a killed worker's sagas wait before another worker takes them from the start."""
+
+_log = structlog.get_logger("dealthread.worker")
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Return the sandbox; our own packages and pydantic are passed through.
+
+    They do nothing at import time, and the dependency rule keeps I/O out of `workflows`; importing
+    them anew for each of thousands of sagas would cost memory and 30 ms each.
+    """
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            "canonical", "workflows", "pydantic", "pydantic_core", "babel", "annotated_types"
+        )
+    )
+
+
+@asynccontextmanager
+async def running_workers(client: Client, config: Config, house: House) -> AsyncIterator[None]:
+    """Serve the configured queues until the block ends, then stop gracefully."""
+    wanted = set(config.worker.queues) or {
+        SAGA_QUEUE,
+        *(vendor_queue(name) for name in config.connections),
+    }
+    grace = timedelta(seconds=config.worker.grace_seconds)
+    async with AsyncExitStack() as stack:
+        if SAGA_QUEUE in wanted:
+            await stack.enter_async_context(_saga_worker(client, config, house, grace))
+        for name, connection in config.connections.items():
+            if vendor_queue(name) in wanted:
+                await stack.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=vendor_queue(name),
+                        activities=list(house.vendor_activities(connection.role).values()),
+                        max_concurrent_activities=connection.slots,
+                        graceful_shutdown_timeout=grace,
+                    )
+                )
+        await stack.enter_async_context(_shares_of_budgets(config, house))
+        yield
+
+
+def _saga_worker(client: Client, config: Config, house: House, grace: timedelta) -> Worker:
+    sweeper = SweepActivities(house.store, client, SAGA_QUEUE, PIVOTS)
+    activities = {**house.engine_activities(), **implementations([sweeper])}
+    return Worker(
+        client,
+        task_queue=SAGA_QUEUE,
+        workflows=list(WORKFLOWS),
+        activities=list(activities.values()),
+        workflow_runner=workflow_runner(),
+        max_concurrent_workflow_tasks=config.worker.workflow_slots,
+        max_concurrent_activities=config.worker.activity_slots,
+        max_concurrent_local_activities=config.worker.activity_slots,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
+        graceful_shutdown_timeout=grace,
+    )
+
+
+@asynccontextmanager
+async def _shares_of_budgets(config: Config, house: House) -> AsyncIterator[None]:
+    """Keep this process's leases on each vendor account's concurrency (DESIGN 3.13)."""
+    worker = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+    async def renew() -> None:
+        for name, governor in house.governors.items():
+            ceiling = config.connections[name].concurrency
+            if governor.take_throttled():
+                await house.store.budgets.throttled(name)
+            else:
+                await house.store.budgets.restore(name)
+            share = await house.store.budgets.acquire(name, worker, ceiling, LEASE_SECONDS)
+            governor.set_ceiling(max(1, share))
+
+    async def keep_renewing() -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await renew()
+            except Exception as error:  # noqa: BLE001 - the store is back soon; the share stays
+                _log.warning("budget_share_not_renewed", error=type(error).__name__)
+
+    await renew()
+    renewing = asyncio.create_task(keep_renewing())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+        await house.store.budgets.release(worker)
+
+
+async def prepare_namespace(client: Client, config: Config) -> None:
+    """Create what is missing on the server: search attributes, rates, the sweep's Schedule.
+
+    Idempotent; what is there already is left alone.
+    """
+    await _add_search_attributes(client)
+    for name, connection in config.connections.items():
+        if connection.rate_per_second is not None:
+            await _limit_rate(client, vendor_queue(name), connection.rate_per_second)
+    with contextlib.suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(
+            SWEEP_SCHEDULE_ID,
+            Schedule(
+                action=ScheduleActionStartWorkflow(
+                    SweepTerminated.run,
+                    Sweep(),
+                    id=SWEEP_SCHEDULE_ID,
+                    task_queue=SAGA_QUEUE,
+                    static_summary="Look for terminated sagas",
+                ),
+                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+            ),
+        )
+
+
+async def _add_search_attributes(client: Client) -> None:
+    """Add ours; they are added one by one, since one that exists fails the whole request."""
+    for key in SEARCH_ATTRIBUTES:
+        request = AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes={key.name: key._metadata_type},  # noqa: SLF001
+        )
+        try:
+            await client.operator_service.add_search_attributes(request)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+
+
+async def _limit_rate(client: Client, queue: str, per_second: float) -> None:
+    """Set the queue's server-side rate; the last writer wins, and all write the same."""
+    request = UpdateTaskQueueConfigRequest(
+        namespace=client.namespace,
+        task_queue=queue,
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        update_queue_rate_limit=UpdateTaskQueueConfigRequest.RateLimitUpdate(
+            rate_limit=RateLimit(requests_per_second=per_second), reason="dealthread.toml"
+        ),
+    )
+    await client.workflow_service.update_task_queue_config(request)

@@ -1,0 +1,278 @@
+"""A whole Dealthread in one process: real Temporal, PostgreSQL and sockets, simulated vendors.
+
+Cases run side by side, each in an account of its own at every vendor: the connections of case `c7`
+are `salesforce@c7`, `kantata@c7`, `netsuite@c7`.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, TypeVar
+
+import pytest_asyncio
+from pydantic import JsonValue, SecretStr
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.crm import CrmActivities
+from activities.engine import EngineActivities
+from activities.erp import ErpActivities
+from activities.ports import Ports
+from activities.psa import PsaActivities
+from activities.registration import implementations
+from activities.steps import StepRunner
+from activities.sweep import SweepActivities
+from adapters.governor import LocalGovernor
+from adapters.registry import build_adapter
+from canonical.opportunity import OpportunityToProjectInput
+from canonical.saga import Route, SagaResult, Verb, WorkItem
+from operations.composition import vendor_queue
+from operations.sagas import SAGA_QUEUE, SagaDesk
+from operations.workers import workflow_runner
+from policies.bundle import Bundle, load_bundle
+from simulators.kit import SimulatorStack
+from simulators.kit.control import Control
+from simulators.registry import load_vendors
+from store import Store
+from tests.support.embedded_settings import connection_settings
+from tests.support.postgres import PostgresForTests, new_name
+from workflows.opportunity_to_project import OpportunityToProject
+from workflows.registry import PIVOTS, WORKFLOWS
+
+VENDORS = {"salesforce": "crm", "kantata": "psa", "netsuite": "erp"}
+TODAY = date(2026, 11, 21)
+HTTP_SECONDS = 5.0
+"""Long enough that load does not look like a fault."""
+SETTLE_SECONDS = 1.5
+WAIT_SECONDS = 60.0
+PEOPLE = {
+    "olivia": frozenset({"operator"}),
+    "fiona": frozenset({"finance"}),
+    "ada": frozenset({"admin"}),
+}
+
+T = TypeVar("T")
+
+
+def vendor_of(connection: str) -> str:
+    """Return the vendor of a connection `vendor@account`."""
+    return connection.partition("@")[0]
+
+
+@dataclass
+class CasePorts(Ports):
+    """Connects an account when a saga first asks for it."""
+
+    urls: dict[str, str] = field(default_factory=dict)
+    control: Control | None = None
+    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def crm(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def erp(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def psa(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def _connected(self, connection: str) -> Any:
+        if connection not in self.crms:
+            vendor = vendor_of(connection)
+            settings, secrets = connection_settings(vendor, self.credentials[connection])
+            self.crms[connection] = build_adapter(  # type: ignore[assignment]
+                vendor,
+                connection,
+                base_url=self.urls[vendor],
+                settings=settings,
+                secrets={name: SecretStr(value) for name, value in secrets.items()},
+                timeouts={"read_seconds": HTTP_SECONDS, "total_seconds": HTTP_SECONDS},
+                ca_file=None,
+                governor=LocalGovernor(100),
+            )
+        return self.crms[connection]
+
+
+@dataclass
+class World:
+    """Everything that a case needs; made once per test process."""
+
+    env: WorkflowEnvironment
+    store: Store
+    stack: SimulatorStack
+    control: Control
+    ports: CasePorts
+    bundle: Bundle
+    desk: SagaDesk
+    sweeper: SweepActivities
+    route: dict[str, Any] = field(default_factory=dict)
+    """What every route of new sagas gets: budgets, settle time, deadlines."""
+    _numbers: Any = field(default_factory=itertools.count)
+
+    async def account(self, scenario: str = "standard", count: int = 1) -> str:
+        """Return a fresh account, seeded at every vendor."""
+        name = f"c{next(self._numbers)}"
+        await self.control.seed(scenario, count=count, account=name)
+        for vendor in VENDORS:
+            self.ports.credentials[f"{vendor}@{name}"] = await self.control.credentials(
+                vendor, name
+            )
+        return name
+
+    async def deal_id(self, account: str, slug: str) -> str:
+        """Return the opportunity of a seeded deal."""
+        for record in await self.control.records("salesforce", account, type="Opportunity"):
+            if record["fields"].get("Seed_Slug__c") == slug:
+                return record["id"]
+        raise LookupError(f"no seeded deal {slug!r}")
+
+    async def start(
+        self, account: str, slug: str
+    ) -> WorkflowHandle[OpportunityToProject, SagaResult]:
+        """Start the saga of a seeded deal."""
+        handle = await self.desk.start_opportunity(
+            await self.deal_id(account, slug), crm=f"salesforce@{account}"
+        )
+        return handle  # type: ignore[return-value]
+
+    async def parked(self, handle: WorkflowHandle[Any, Any], step: str = "") -> WorkItem:
+        """Wait until the saga has an open work item, and return it.
+
+        Raises:
+            AssertionError: the saga ended instead.
+        """
+
+        async def item() -> WorkItem | None:
+            for each in await self.store.work_items.list(workflow_id=handle.id):
+                if not step or each.step == step:
+                    return each
+            return None
+
+        return await self.eventually(item, f"a work item of {handle.id}")
+
+    async def eventually(self, look: Callable[[], Any], what: str) -> Any:
+        """Wait until `look` returns something."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    found = await look()
+                    if found:
+                        return found
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"there was never {what}") from None
+
+    async def decide(
+        self,
+        item: WorkItem,
+        verb: Verb,
+        *,
+        by: str = "ada",
+        second: str = "fiona",
+        **given: Any,
+    ) -> None:
+        """Decide about a work item, with a second person where one is needed."""
+        proposal = await self.desk.resolve(
+            item, verb, by=by, corrections=given.pop("corrections", {}), **given
+        )
+        if proposal.taken is None:
+            await self.desk.approve(proposal.decision.id, by=second)
+
+    async def result(self, handle: WorkflowHandle[Any, SagaResult]) -> SagaResult:
+        """Return the saga's result, in bounded time."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await handle.result()
+
+    async def live(self, account: str) -> dict[tuple[str, str, str], JsonValue]:
+        """Return every live record of an account: (vendor, type, id) to its fields."""
+        return {
+            (vendor, record["type"], record["id"]): {"key": record["key"], **record["fields"]}
+            for vendor in VENDORS
+            for record in await self.control.records(vendor, account)
+            if record["live"]
+        }
+
+
+def case_bundle(bundle: Bundle, crm: str) -> Bundle:
+    """Return the bundle with the connections of one case."""
+    account = crm.partition("@")[2]
+    return bundle.with_connections(
+        crm=crm, psa=f"kantata@{account}", erp={"netsuite": f"netsuite@{account}"}
+    )
+
+
+@dataclass(frozen=True)
+class CaseCrm(CrmActivities):
+    """Plans with the budgets of the test."""
+
+
+@asynccontextmanager
+async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[World]:
+    """Run simulators and workers in this process."""
+    async with AsyncExitStack() as exit_:
+        stack = await exit_.enter_async_context(SimulatorStack(vendors=load_vendors()))
+        control = await exit_.enter_async_context(Control(stack.control_url))
+        ports = CasePorts(urls=stack.urls, control=control)
+        exit_.push_async_callback(ports.aclose)
+        bundle = load_bundle(None)
+        overrides: dict[str, Any] = {
+            "budget_seconds": 0.0,
+            "settle_seconds": SETTLE_SECONDS,
+            "attempt_seconds": 30.0,
+            "retry_seconds": 0.1,
+            "slow_retry_seconds": 3600.0,
+        }
+
+        def routed(route: Route) -> Route:
+            queue = vendor_queue(vendor_of(route.connection))
+            return route.model_copy(update={"queue": queue, **overrides})
+
+        runner = StepRunner(store)
+        engine = EngineActivities(
+            store, lambda name: routed(case_bundle(bundle, name).route("crm", name))
+        )
+        crm = CrmActivities(
+            runner, ports, lambda name: case_bundle(bundle, name), lambda: TODAY, routed
+        )
+        sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
+        holders = {
+            SAGA_QUEUE: [engine, sweeper],
+            vendor_queue("salesforce"): [crm],
+            vendor_queue("netsuite"): [ErpActivities(runner, ports)],
+            vendor_queue("kantata"): [PsaActivities(runner, ports)],
+        }
+        for queue, held in holders.items():
+            await exit_.enter_async_context(
+                Worker(
+                    env.client,
+                    task_queue=queue,
+                    workflows=list(WORKFLOWS) if queue == SAGA_QUEUE else [],
+                    activities=list(implementations(held).values()),
+                    workflow_runner=workflow_runner(),
+                    graceful_shutdown_timeout=timedelta(seconds=HTTP_SECONDS),
+                )
+            )
+        desk = SagaDesk(client=env.client, store=store, people=PEOPLE, ui_base_url="http://ui")
+        yield World(env, store, stack, control, ports, bundle, desk, sweeper, overrides)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def world(
+    temporal: WorkflowEnvironment, postgres: PostgresForTests
+) -> AsyncIterator[World]:
+    """The process's world; cases differ by account."""
+    from store.database import Database
+
+    name = new_name()
+    store = Store(Database(await postgres.create(name), pool_size=20))
+    async with open_world(temporal, store) as opened:
+        yield opened
+    await store.aclose()
+    await postgres.drop(name)
+
+
+__all__ = ["OpportunityToProjectInput", "World", "world"]
