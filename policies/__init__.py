@@ -1,0 +1,1 @@
+"""Pure decisions: what differs by region or entity is data, and every decision is a function."""

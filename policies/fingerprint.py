@@ -1,0 +1,36 @@
+"""Which steps would a new plan change? Told by a hash of each request, kept with the plan."""
+
+import hashlib
+
+from canonical.opportunity import OpportunityToProjectPlan
+from canonical.provisioning import StepRequest
+
+HASH_LENGTH = 16
+
+
+def with_hashes(plan: OpportunityToProjectPlan) -> OpportunityToProjectPlan:
+    """Return the plan with the hash of each request, by `<step>[:<item>]`."""
+    named: list[tuple[str, StepRequest]] = [
+        *(("match_client", request) for request in plan.matches),
+        *(("provision_client", request) for request in plan.clients),
+        *(("add_client_entity", request) for request in plan.client_entities),
+        *(("add_client_currency", request) for request in plan.client_currencies),
+        *(("provision_erp_project", request) for request in plan.erp_projects),
+        ("provision_psa_client", plan.psa_client),
+        ("provision_psa_project", plan.psa_project),
+        ("provision_tasks", plan.tasks),
+        *([("provision_milestones", plan.milestones)] if plan.milestones else []),
+        ("link_psa_project", plan.link_psa_project),
+        *(("link_erp_project", request) for request in plan.link_erp_projects),
+        ("write_back", plan.write_back),
+        ("open_for_time", plan.open_for_time),
+    ]
+    hashes = {
+        f"{step}:{request.item}" if request.item else step: _hash(request)
+        for step, request in named
+    }
+    return plan.model_copy(update={"request_hashes": hashes})
+
+
+def _hash(request: StepRequest) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:HASH_LENGTH]
