@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from temporalio.runtime import Runtime
 
+from adapters.registry import SettingsInvalid
 from operations.composition import build_house, connect_temporal
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.health import serving_health
@@ -42,9 +44,9 @@ def main(
     code = 0
     try:
         loaded = load_config(find_config(config))
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(loaded))
-    except (ConfigInvalid, BundleInvalid) as error:
+    except (ConfigInvalid, SettingsInvalid, BundleInvalid) as error:
         sys.stderr.write(f"{error}\n")
         code = 2
     gc.collect()
@@ -52,12 +54,6 @@ def main(
     sys.stderr.flush()
     # A process that ran a worker may abort in the interpreter's own exit (SDK 1.35).
     os._exit(code)
-
-
-def _loop_factory() -> object:
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class CrmActivities:
     runner: StepRunner
     ports: Ports
     bundle: Callable[[str], Bundle]
-    """By CRM connection: the approved policy bundle, read when a plan is made and pinned by its hash."""
+    """By CRM connection: the approved policy bundle; a plan pins it by its hash."""
     today: Callable[[], date]
     routed: Callable[[Route], Route] = lambda route: route
     """What this installation changes of the policy's routes."""
@@ -42,7 +42,10 @@ class CrmActivities:
                 call.request.opportunity_id
             )
             plan = plan_opportunity(
-                deal, self.bundle(deal.crm), corrections=call.request.corrections, today=self.today()
+                deal,
+                self.bundle(deal.crm),
+                corrections=call.request.corrections,
+                today=self.today(),
             )
             routes = {name: self.routed(route) for name, route in plan.routes.items()}
             plan = plan.model_copy(update={"routes": routes})

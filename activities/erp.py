@@ -19,7 +19,7 @@ from canonical.provisioning import (
     ProvisionClient,
     ProvisionErpProject,
 )
-from canonical.records import Receipt, RecordRef, UndoReceipt, WriteOutcome
+from canonical.records import Receipt, RecordRef, UndoReceipt
 from canonical.saga import StepCall, UndoCall
 from policies.matching import match_client
 

@@ -15,7 +15,7 @@ from canonical.provisioning import (
     ProvisionPsaProject,
     ProvisionTasks,
 )
-from canonical.records import Receipt, RecordRef, UndoReceipt
+from canonical.records import Receipt, UndoReceipt
 from canonical.saga import StepCall, UndoCall
 
 OPEN, CLOSED = "open", "closed"

@@ -38,6 +38,13 @@ BUSY = FailureDetail(
     message="Another saga is working on the same shared record.",
 )
 
+SETTLING = FailureDetail(
+    kind=FailureKind.UNKNOWN,
+    reason="settling",
+    message="An earlier write was not answered; its effect may still appear.",
+    outcome_unknown=True,
+)
+
 
 @dataclass(frozen=True)
 class StepRunner:
@@ -53,6 +60,7 @@ class StepRunner:
                 return seen.done
             found = await find()
             if found is None:
+                await self._nothing_there(call, this, seen)
                 await self._claim(call, this, None)
                 found = await write()
             return await self._done(call, this, as_receipt(found, WriteOutcome.CREATED))
@@ -76,7 +84,7 @@ class StepRunner:
                 raise again(BUSY, LEASE_RETRY_SECONDS)
             try:
                 await shared.register_use(shared_key, connection, call.workflow_id, call.generation)
-                receipt = await self._shared(call, this, shared_key, existing, find, write)
+                receipt = await self._shared(call, this, seen, shared_key, existing, find, write)
                 created = receipt.outcome is WriteOutcome.CREATED
                 me = (call.workflow_id, call.generation)
                 await shared.record(shared_key, connection, receipt.record, me if created else None)
@@ -88,6 +96,7 @@ class StepRunner:
         self,
         call: StepCall[R],
         this: Attempt,
+        seen: Recalled | None,
         shared_key: str,
         existing: RecordRef | None,
         find: Find,
@@ -104,6 +113,7 @@ class StepRunner:
         found = Receipt(record=existing, outcome=WriteOutcome.EXISTING) if existing else None
         found = found or as_receipt(await find(), WriteOutcome.CREATED)
         if found is None:
+            await self._nothing_there(call, this, seen)
             await self._claim(call, this, None)
             return as_receipt(await write(), WriteOutcome.CREATED)
         foreign = found.outcome is WriteOutcome.EXISTING and not this.maybe_written
@@ -123,6 +133,7 @@ class StepRunner:
                 outcome = WriteOutcome.UPDATED if ours else WriteOutcome.EXISTING
                 record = RecordRef(system=call.request.connection, type="value", id=wanted)
                 return await self._done(call, this, Receipt(record=record, outcome=outcome))
+            await self._nothing_there(call, this, seen)
             await self._claim(call, this, current)
             record = await put(wanted)
             return await self._done(
@@ -216,6 +227,19 @@ class StepRunner:
             kept = UndoReceipt(result=UndoResult.KEPT, record=receipt.record)
             return await self._undone(call, None, kept)
         return None
+
+    async def _nothing_there(self, call: StepCall[R], this: Attempt, seen: Recalled | None) -> None:
+        """Before writing again: what was unanswered must have had its time to land.
+
+        After that, nothing found means that nothing was done.
+        """
+        if seen is None or not seen.outcome_unknown:
+            return
+        rest = call.route.settle_seconds - (seen.unknown_seconds or 0.0)
+        if rest > 0:
+            raise again(SETTLING, rest)
+        await self.store.ledger.record_absent(call.key, "not there after the settle time")
+        this.maybe_written = False
 
     async def _claim(self, call: StepCall[R], this: Attempt, before: str | None) -> None:
         await self.store.ledger.claim(ledger_attempt(call, this), before)

@@ -37,15 +37,17 @@ class SweepActivities:
 
         Idempotent: an id that already runs again is adopted, not started twice.
         """
-        rolled_back, forward = [], []
-        for saga in await self.store.sagas.unfinished(request.limit):
-            if not await self._ended(saga.workflow_id):
-                continue
-            past = self.pivots.get(saga.saga, set()) & set(saga.settled_steps)
-            mode = SweepMode.FORWARD if past else SweepMode.ROLL_BACK
-            await self._start(saga, mode)
-            (forward if past else rolled_back).append(saga.workflow_id)
-        return Swept(rolled_back=tuple(rolled_back), forward=tuple(forward))
+        started: dict[SweepMode, list[str]] = {mode: [] for mode in SweepMode}
+        after = ""
+        while page := await self.store.sagas.unfinished(request.limit, after):
+            for saga in page:
+                if await self._ended(saga.workflow_id):
+                    started[await self._start(saga)].append(saga.workflow_id)
+            after = page[-1].workflow_id
+        return Swept(
+            rolled_back=tuple(started[SweepMode.ROLL_BACK]),
+            forward=tuple(started[SweepMode.FORWARD]),
+        )
 
     async def _ended(self, workflow_id: str) -> bool:
         try:
@@ -56,7 +58,9 @@ class SweepActivities:
             raise
         return described.status in ENDED_WITHOUT_OUTCOME
 
-    async def _start(self, saga: UnfinishedSaga, mode: SweepMode) -> None:
+    async def _start(self, saga: UnfinishedSaga) -> SweepMode:
+        past_pivot = self.pivots.get(saga.saga, set()) & set(saga.settled_steps)
+        mode = SweepMode.FORWARD if past_pivot else SweepMode.ROLL_BACK
         await self.client.start_workflow(
             saga.saga,
             {**json.loads(saga.input_json), "sweep": mode},
@@ -66,3 +70,4 @@ class SweepActivities:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=f"Swept after termination: {mode}",
         )
+        return mode

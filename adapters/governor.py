@@ -63,6 +63,8 @@ class LocalGovernor:
         self._in_flight = 0
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self.halvings = 0
+        """How often the limit was halved; other workers are told of it."""
 
     @property
     def limit(self) -> int:
@@ -89,6 +91,7 @@ class LocalGovernor:
         if now - self._halved_at >= self._burst_seconds:
             self._halved_at = now
             self._limit = max(1, self._limit // 2)
+            self.halvings += 1
         pause = max(self._restore_seconds, retry_after_seconds or 0.0)
         self._restore_at = max(self._restore_at, now + pause)
 

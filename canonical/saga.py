@@ -281,6 +281,8 @@ class Begun(CanonicalModel):
 
     generation: int
     completed: SagaResult | None = None
+    closed: bool = False
+    """An earlier run of this generation had begun to roll back: there is only that way on."""
     open_steps: tuple[LedgerEntry, ...] = ()
     """Steps that an earlier, terminated run of this generation had begun."""
     plan_json: str = ""

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 from pydantic_settings import SettingsError
 
-from operations.config_errors import PREFIX, ConfigInvalid, sentences, unknown_sections
+from operations.config_errors import PREFIX, ConfigInvalid, not_json, sentences, unknown_sections
 from operations.config_models import (
     Config,
     ConnectionConfig,
@@ -90,9 +90,7 @@ def load_config(path: Path) -> Config:
     except ValidationError as error:
         raise ConfigInvalid("\n".join(sentences(error, path))) from None
     except SettingsError as error:
-        raise ConfigInvalid(
-            f"environment: {error}: lists and tables are written as JSON."
-        ) from None
+        raise ConfigInvalid(not_json(error)) from None
     finally:
         config_folder.reset(token)
     problems = [f"{path}: {problem}" for problem in _contradictions(config)]

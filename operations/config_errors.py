@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 
 PREFIX: Final = "DEALTHREAD_"
 """What the names of all environment variables of Dealthread begin with."""
@@ -42,6 +43,16 @@ def sentences(error: ValidationError, path: Path) -> list[str]:
     return [_sentence(problem, path) for problem in error.errors(include_url=False)]
 
 
+def not_json(error: SettingsError) -> str:
+    """Say which variable should hold JSON."""
+    text = getattr(error.__cause__, "doc", None)
+    names = [
+        name for name, value in os.environ.items() if name.startswith(PREFIX) and value == text
+    ]
+    where = " or ".join(sorted(names)) or str(error)
+    return f'environment {where}: a list or table is written as JSON, as in ["one", "two"].'
+
+
 def _sentence(problem: ErrorDetails, path: Path) -> str:
     keys = tuple(str(part) for part in problem["loc"] if part != "[key]")
     name = variable(keys)
@@ -60,6 +71,8 @@ def _reason(problem: ErrorDetails) -> str:
         return problem["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         return f"it must match {problem.get('ctx', {}).get('pattern', 'a pattern')}"
+    if kind == "too_short":
+        return "it must not be empty"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "it must be a table"
     message = problem["msg"].replace("Input should be", "it must be")
@@ -68,4 +81,4 @@ def _reason(problem: ErrorDetails) -> str:
 
 def _alike(key: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+    return f"; perhaps {close[0]} is meant" if close else f"; known are {', '.join(sorted(known))}"

@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from adapters.masking import mask
 
@@ -15,7 +15,7 @@ def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 def configure_logs(level: int = logging.INFO) -> None:
     """Send structlog's and the standard library's logs through one masking JSON formatter."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

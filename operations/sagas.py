@@ -1,4 +1,4 @@
-"""What people do to sagas: start, look, decide, cancel, sweep. The CLI and later the API call it."""
+"""What people do to sagas: start, look, decide, cancel. The CLI and later the API call it."""
 
 import uuid
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ class SagaDesk:
 
     async def stuck(self) -> list[WorkItem]:
         """Return every open work item, the most urgent first."""
-        return sorted(await self.store.work_items.list(), key=lambda item: item.respond_by)
+        return [stored.item for stored in await self.store.work_items.list()]
 
     def deep_link(self, workflow_id: str) -> str:
         """Return the saga's page in the Temporal Web UI."""
@@ -200,13 +200,12 @@ class SagaDesk:
             Refused: the person may not approve, or there is nothing to approve.
         """
         self._needs_role(by, {FINANCE, ADMIN}, "approving")
-        decision = await self.store.decisions.get(id_)
-        if decision is None:
+        if await self.store.decisions.get(id_) is None:
             item = await self.work_item(id_)
             if item.kind is not WorkItemKind.GATE:
                 raise Refused(f"{item.id} is no gate: use `resolve` with {', '.join(item.verbs)}.")
             return await self.resolve(item, Verb.APPROVE, by=by, corrections={})
-        await self.store.decisions.approve(id_, by)
+        decision = (await self.store.decisions.approve(id_, by)).decision
         item = await self.work_item(decision.work_item_id)
         return Proposal(decision=decision, taken=await self._send(item, decision))
 

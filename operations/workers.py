@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import structlog
-from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import RateLimit
 from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
@@ -106,10 +106,13 @@ async def _shares_of_budgets(config: Config, house: House) -> AsyncIterator[None
     """Keep this process's leases on each vendor account's concurrency (DESIGN 3.13)."""
     worker = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
+    told = dict.fromkeys(house.governors, 0)
+
     async def renew() -> None:
         for name, governor in house.governors.items():
             ceiling = config.connections[name].concurrency
-            if governor.take_throttled():
+            if governor.halvings > told[name]:
+                told[name] = governor.halvings
                 await house.store.budgets.throttled(name)
             else:
                 await house.store.budgets.restore(name)
@@ -121,7 +124,7 @@ async def _shares_of_budgets(config: Config, house: House) -> AsyncIterator[None
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await renew()
-            except Exception as error:  # noqa: BLE001 - the store is back soon; the share stays
+            except Exception as error:
                 _log.warning("budget_share_not_renewed", error=type(error).__name__)
 
     await renew()
@@ -166,7 +169,7 @@ async def _add_search_attributes(client: Client) -> None:
     for key in SEARCH_ATTRIBUTES:
         request = AddSearchAttributesRequest(
             namespace=client.namespace,
-            search_attributes={key.name: key._metadata_type},  # noqa: SLF001
+            search_attributes={key.name: IndexedValueType.ValueType(key.indexed_value_type)},
         )
         try:
             await client.operator_service.add_search_attributes(request)

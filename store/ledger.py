@@ -56,6 +56,8 @@ class Recalled(CanonicalModel):
     outcome_unknown: bool = False
     """Not done as far as known, but an attempt was claimed and never proven to be without
     effect."""
+    unknown_seconds: float | None = None
+    """How long ago the last attempt of unknown outcome ended, or was claimed."""
     before_image: str | None = None
     """What stood before the first attempt that may have written."""
 
@@ -69,6 +71,8 @@ _RECALL = text("""
         NOT bool_or(state <> 'not_done' AND undone_at IS NULL) AS all_undone,
         NOT bool_or(state = 'done') AND bool_or(state IN ('claimed', 'unknown'))
             AS outcome_unknown,
+        CAST(extract(epoch FROM clock_timestamp() - max(coalesce(ended_at, claimed_at))
+            FILTER (WHERE state IN ('claimed', 'unknown'))) AS float) AS unknown_seconds,
         (array_agg(before_image ORDER BY state = 'not_done', seq)
             FILTER (WHERE before_image IS NOT NULL))[1] AS before_image
     FROM step_ledger WHERE key = :key
@@ -206,6 +210,7 @@ class StepLedger:
             if row.undone and row.all_undone
             else None,
             outcome_unknown=row.outcome_unknown,
+            unknown_seconds=row.unknown_seconds,
             before_image=row.before_image,
         )
 

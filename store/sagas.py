@@ -197,7 +197,12 @@ class SagaStore:
 
     async def _resumed(self, workflow_id: str, row: AnyRow) -> Begun:
         entries = await self._ledger.entries(workflow_id, row.generation)
-        return Begun(generation=row.generation, open_steps=entries, plan_json=row.plan_json)
+        return Begun(
+            generation=row.generation,
+            closed=row.state == "closed",
+            open_steps=entries,
+            plan_json=row.plan_json,
+        )
 
     async def save_plan(
         self, workflow_id: str, generation: int, plan_json: str, bundle: str

@@ -114,9 +114,9 @@ class Saga(Desk, ABC, Generic[Plan]):
 
     async def _play(self, begun: Begun, sweep: SweepMode | None) -> SagaResult:
         try:
-            if sweep is SweepMode.ROLL_BACK:
+            if sweep is SweepMode.ROLL_BACK or begun.closed:
                 self._adopt_open_steps(begun)
-                raise RollBack("terminated; swept")
+                raise RollBack("an earlier run was terminated")
             if self._plan is None:
                 self._plan = await self.step(
                     self.PLAN, lambda: self.plan_request(self._corrections)
@@ -196,9 +196,9 @@ class Saga(Desk, ABC, Generic[Plan]):
 
     async def _failed(self, row: Row, failure: FailureDetail) -> Callable[[Any], Any] | None:
         """Park a failed step; None means try again, else what the skipped step stands for."""
-        row.outcome_unknown |= failure.outcome_unknown
-        if row.step.pivot and row.outcome_unknown:
-            self._forward_only = True
+        row.outcome_unknown = failure.outcome_unknown
+        if row.step.pivot:
+            self._forward_only = row.outcome_unknown
         self._stop_if_asked()
         decision = await self.park(row, failure, WorkItemKind.STEP)
         row.round += 1

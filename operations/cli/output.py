@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -12,17 +12,26 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.service import RPCError
 
+from adapters.registry import SettingsInvalid
+from canonical.failures import StepFailed
 from embedded.stack import StackError
 from operations.config import ConfigInvalid
 from operations.sagas import Refused
 from policies.bundle import BundleInvalid
-from canonical.failures import StepFailed
 from store.errors import StoreError
 
 OUT = Console()
 ERR = Console(stderr=True)
 
-MISTAKES = (Refused, StackError, ConfigInvalid, BundleInvalid, StepFailed, StoreError)
+MISTAKES = (
+    Refused,
+    StackError,
+    ConfigInvalid,
+    SettingsInvalid,
+    BundleInvalid,
+    StepFailed,
+    StoreError,
+)
 """What a user's mistake raises; each carries a sentence that says what to change."""
 
 P = ParamSpec("P")
@@ -46,7 +55,7 @@ def command(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return run
 
 
-def fail(message: str) -> Any:  # noqa: ANN401 - never returns; typer.Exit is raised
+def fail(message: str) -> NoReturn:
     """Print one sentence on standard error and end with code 1."""
     ERR.print(message, style="red", markup=False, highlight=False)
     raise typer.Exit(1)

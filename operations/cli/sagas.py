@@ -10,7 +10,8 @@ from operations.composition import Office, open_office
 from operations.sagas import Proposal
 
 Config = Annotated[
-    str | None, typer.Option("--config", help="Path of dealthread.toml.", envvar="DEALTHREAD_CONFIG")
+    str | None,
+    typer.Option("--config", help="Path of dealthread.toml.", envvar="DEALTHREAD_CONFIG"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 As = Annotated[str, typer.Option("--as", help="Who decides: a name under [people].")]
@@ -157,7 +158,8 @@ async def resolve(
                 show_json(list(effects))
             else:
                 show_table(
-                    f"{verb} would", ("act", "step", "system", "what"),
+                    f"{verb} would",
+                    ("act", "step", "system", "what"),
                     ((e.act, e.step, e.system, e.what) for e in effects),
                 )
             return
@@ -248,7 +250,7 @@ async def trace(id_: Id, config: Config = None, as_json: Json = False) -> None:
         show_table(
             workflow_id,
             ("at", "who", "act", "what"),
-            ((f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.act, e.data) for e in entries),
+            ((f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.act, e.data_json) for e in entries),
         )
         broken = await office.store.audit.verify(workflow_id)
         OUT.print("chain intact" if broken is None else f"CHAIN BROKEN at entry {broken}")

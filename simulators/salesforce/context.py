@@ -89,3 +89,11 @@ def external_key(kind: str, fields: Mapping[str, JsonValue]) -> str | None:
     """Return the external id under which the control origin shows a row."""
     value = fields.get(CATALOG[kind].key_field)
     return value if isinstance(value, str) else None
+
+
+def section(account: Account, name: str) -> dict[str, JsonValue]:
+    """Return a named part of the account's own state, made when it is missing."""
+    found = account.extra.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise TypeError(f"{name} in the state of {account.name} must be an object")
+    return found

@@ -1,4 +1,4 @@
-"""The vendor's refusals and their three wire forms: alone, inside collections, at the token endpoint.
+"""The vendor's refusals and their wire forms: alone, inside collections, at the token endpoint.
 
 Codes and texts follow sections 2.4 and 4 of the vendor page; texts which that page marks as memory
 are unverified.

@@ -1,5 +1,4 @@
-"""The objects of this organisation, with its own custom fields (vendor page 9, read with the firm's
-configuration).
+"""The objects of this organisation, with its own custom fields (vendor page 9).
 
 The organisation has several currencies and state and country picklists on. Whether a picklist
 other than currency and country is restricted is the customer's setting; here the deal kind, line
@@ -264,12 +263,8 @@ _OBJECTS = (
     ),
     _object(
         "OpportunityLineItemSchedule",
-        _part_of(
-            "OpportunityLineItemId", "OpportunityLineItem", "OpportunityLineItemSchedules"
-        ),
-        Field(
-            "Type", _F.PICKLIST, nillable=False, values=("Quantity", "Revenue", "Both")
-        ),
+        _part_of("OpportunityLineItemId", "OpportunityLineItem", "OpportunityLineItemSchedules"),
+        Field("Type", _F.PICKLIST, nillable=False, values=("Quantity", "Revenue", "Both")),
         replace(_date("ScheduleDate"), nillable=False),
         _money("Revenue"),
         Field("Quantity", _F.DOUBLE),

@@ -73,9 +73,7 @@ def external_field(kind: SObject, name: str) -> Field:
     return column
 
 
-def find_by_external_id(
-    context: Context, kind: SObject, column: Field, value: str
-) -> list[Record]:
+def find_by_external_id(context: Context, kind: SObject, column: Field, value: str) -> list[Record]:
     """Return every live row that carries an external id; case does not count."""
     store = context.account.store
     if column.name == "Id":
@@ -85,14 +83,12 @@ def find_by_external_id(
     return [row for row in store.list(kind.name) if _folded(row.fields.get(column.name)) == wanted]
 
 
-def render_row(
-    context: Context, kind: SObject, record: Record, columns: Iterable[Field]
-) -> Body:
+def render_row(context: Context, kind: SObject, record: Record, columns: Iterable[Field]) -> Body:
     """Return a row as a read shows it."""
     path = context.row_path(kind.name, record.id)
     row: Body = {"attributes": {"type": kind.name, "url": path}}
     for column in columns:
-        row[column.name] = read_value(kind, record, column)
+        row[column.name] = read_value(record, column)
     return row
 
 
@@ -243,10 +239,14 @@ def _parent_by_external_id(context: Context, column: Field, value: Body) -> str:
         raise ApiError(400, "INVALID_FIELD", text, [])
     found = find_by_external_id(context, kind, key, str(given))
     if not found:
-        text = f"Foreign key external ID: {given} not found for field {key.name} in entity {kind.name}"
+        text = (
+            f"Foreign key external ID: {given} not found for field {key.name} in entity {kind.name}"
+        )
         raise ApiError(400, "INVALID_FIELD", text, [])
     if len(found) > 1:
-        text = f"More than one record found for external id field: [{', '.join(r.id for r in found)}]"
+        text = (
+            f"More than one record found for external id field: [{', '.join(r.id for r in found)}]"
+        )
         raise ApiError(400, "DUPLICATE_EXTERNAL_ID", text, [])
     return found[0].id
 

@@ -134,8 +134,10 @@ def _apply_stage(context: Context, whole: Body, changes: Body) -> None:
 
 
 def _derive_opportunity(whole: Body, changes: Body) -> None:
-    changes["ExpectedRevenue"] = _expected_revenue(whole)
-    changes["FiscalYear"] = int(str(whole["CloseDate"])[:4])
+    if "Amount" in changes or "Probability" in changes:
+        changes["ExpectedRevenue"] = _expected_revenue(whole)
+    if "CloseDate" in changes:
+        changes["FiscalYear"] = int(str(whole["CloseDate"])[:4])
 
 
 def _expected_revenue(fields: Body) -> JsonValue:
@@ -190,7 +192,9 @@ def _price_book_entry(context: Context, opportunity: Record, fields: Body) -> Re
     if entry is None or not entry.fields.get("IsActive"):
         raise _integrity("the pricebook entry is missing or inactive", "PricebookEntryId")
     if book not in (None, entry.fields["Pricebook2Id"]):
-        text = "pricebook entry is in a different pricebook than the one assigned to the opportunity"
+        text = (
+            "pricebook entry is in a different pricebook than the one assigned to the opportunity"
+        )
         raise _integrity(text, "PricebookEntryId")
     if entry.fields["CurrencyIsoCode"] != currency:
         text = "The pricebook entry currency code does not match the opportunity currency code"

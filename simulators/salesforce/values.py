@@ -10,10 +10,14 @@ from pydantic import JsonValue
 from simulators.kit import Record
 from simulators.salesforce.context import INTEGRATION_USER_ID, stamps, wire_datetime
 from simulators.salesforce.errors import ApiError, malformed_json
-from simulators.salesforce.schema import NUMERIC, Field, FieldType, SObject
+from simulators.salesforce.schema import NUMERIC, Field, FieldType
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?")
+_BAD_COUNTRY = (
+    "There's a problem with this country, even though it may appear correct. Please select a"
+    " country/territory from the list of valid countries."
+)
 _ADDRESS_PARTS = {
     "city": "City",
     "country": "Country",
@@ -57,7 +61,7 @@ def parse_datetime(text: str) -> str | None:
     return wire_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def read_value(kind: SObject, record: Record, column: Field) -> JsonValue:
+def read_value(record: Record, column: Field) -> JsonValue:
     """Return a field of a row as the API shows it; an unset one is null."""
     name = column.name
     if name == "Id":
@@ -76,11 +80,11 @@ def read_value(kind: SObject, record: Record, column: Field) -> JsonValue:
     return value
 
 
-def reader(kind: SObject, column: Field) -> Callable[[Record], JsonValue]:
+def reader(column: Field) -> Callable[[Record], JsonValue]:
     """Return a function that reads one field, the quick way for plain ones."""
     special = column.type in NUMERIC or column.type is FieldType.ADDRESS
     if special or column.name in _COMPUTED or column.default is not None:
-        return lambda record: read_value(kind, record, column)
+        return lambda record: read_value(record, column)
     name = column.name
     return lambda record: record.fields.get(name)
 
@@ -182,10 +186,7 @@ def _text(column: Field, value: str) -> JsonValue:
 def bad_picklist_value(column: Field, value: str) -> ApiError:
     """A value outside of a restricted picklist; the country picklist has a text of its own."""
     if column.name.endswith("CountryCode"):
-        text = (
-            f"There's a problem with this country, even though it may appear correct. Please "
-            f"select a country/territory from the list of valid countries.: {column.label}"
-        )
+        text = f"{_BAD_COUNTRY}: {column.label}"
         return ApiError(400, "FIELD_INTEGRITY_EXCEPTION", text, [column.name])
     text = f"{column.label}: bad value for restricted picklist field: {value}"
     return ApiError(400, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", text, [column.name])

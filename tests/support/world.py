@@ -147,9 +147,9 @@ class World:
         """
 
         async def item() -> WorkItem | None:
-            for each in await self.store.work_items.list(workflow_id=handle.id):
-                if not step or each.step == step:
-                    return each
+            for stored in await self.store.work_items.list(workflow_id=handle.id):
+                if not step or stored.item.step == step:
+                    return stored.item
             return None
 
         return await self.eventually(item, f"a work item of {handle.id}")

@@ -1,0 +1,286 @@
+"""Runs SuiteQL statements over the tables: joins, three-valued conditions, sorting.
+
+Texts are compared with regard to case, as in Oracle's database (unverified for REST).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pydantic import JsonValue
+
+from simulators.kit import Account
+from simulators.netsuite import errors
+from simulators.netsuite.cells import (
+    Env,
+    Eval,
+    Test,
+    any_of,
+    cell_text,
+    comparison,
+    iso_date,
+    likeness,
+    lower,
+    opposite,
+    sortable,
+    upper,
+)
+from simulators.netsuite.state import Fields
+from simulators.netsuite.statement import (
+    UNSUPPORTED,
+    AllOf,
+    AnyOf,
+    Call,
+    Column,
+    Compare,
+    Condition,
+    IsNull,
+    Join,
+    Like,
+    Literal,
+    Member,
+    Not,
+    Operand,
+    Output,
+    Source,
+    Statement,
+)
+from simulators.netsuite.tables import TABLES, Cell, Row, Table, TableColumn
+
+
+def run_statement(account: Account, statement: Statement) -> list[Fields]:
+    """Return all rows of the result: values are texts, empty columns are left out.
+
+    Raises:
+        ReplyError: an unknown table or column, or values that cannot be compared.
+    """
+    return _Run(account, statement).rows()
+
+
+class _Run:
+    def __init__(self, account: Account, statement: Statement) -> None:
+        self._account = account
+        self._statement = statement
+        self._tables: dict[str, Table] = {}
+        for source in (statement.source, *(join.source for join in statement.joins)):
+            self._tables[source.alias] = _find_table(source)
+
+    def rows(self) -> list[Fields]:
+        statement = self._statement
+        outputs = statement.columns or self._all_columns()
+        order = [(self._sort_key(key.operand, outputs), key.descending) for key in statement.order]
+        found = list(self._matching())
+        if any(isinstance(out.operand, Call) and out.operand.name == "count" for out in outputs):
+            return [{"links": [], **{out.name: str(len(found)) for out in outputs}}]
+        columns = [(out.name, self._operand(out.operand)) for out in outputs]
+        found.sort(key=lambda env: _order_of_first(env, statement.source.alias))
+        for value_of, descending in reversed(order):
+            found.sort(key=lambda env, of=value_of: sortable(of(env)), reverse=descending)  # type: ignore[misc]
+        rows: list[Fields] = [_row(columns, env) for env in found]
+        return _distinct(rows) if statement.distinct else rows
+
+    def _all_columns(self) -> tuple[Output, ...]:
+        return tuple(
+            Output(Column(alias, name), name)
+            for alias, table in self._tables.items()
+            for name in table.columns
+        )
+
+    def _sort_key(self, operand: Operand, outputs: Sequence[Output]) -> Eval:
+        if isinstance(operand, Column) and operand.table is None:
+            named = next((out.operand for out in outputs if out.name == operand.name), operand)
+            return self._operand(named)
+        return self._operand(operand)
+
+    def _matching(self) -> Iterator[Env]:
+        """Yield joined rows; what concerns the first table alone is asked before it is joined."""
+        statement = self._statement
+        first = statement.source.alias
+        early: list[Test] = []
+        late: list[Test] = []
+        key: str | None = None
+        for part in _conjuncts(statement.where):
+            alone = self._aliases(part) <= {first}
+            (early if alone else late).append(self._condition(part))
+            key = key or (_external_id(part) if alone else None)
+        joins = [self._join(join) for join in statement.joins]
+        for row in self._tables[first].rows(self._account, key):
+            env: Env = {first: row}
+            if not all(test(env) for test in early):
+                continue
+            envs: list[Env] = [env]
+            for join in joins:
+                envs = [joined for left in envs for joined in join(left)]
+            yield from (joined for joined in envs if all(test(joined) for test in late))
+
+    def _join(self, join: Join) -> Callable[[Env], list[Env]]:
+        """Return what adds one table's rows to a row, through an index on an equality."""
+        alias = join.source.alias
+        rows = self._tables[alias].rows(self._account)
+        tests = [self._condition(part) for part in _conjuncts(join.on)]
+        probe, index = self._index(join, rows)
+
+        def add(env: Env) -> list[Env]:
+            partners = rows if probe is None else index.get(probe(env), [])
+            found: list[Env] = [{**env, alias: row} for row in partners]
+            found = [joined for joined in found if all(test(joined) for test in tests)]
+            return found or ([{**env, alias: None}] if join.left else [])
+
+        return add
+
+    def _index(self, join: Join, rows: list[Row]) -> tuple[Eval | None, dict[Cell, list[Row]]]:
+        alias = join.source.alias
+        for part in _conjuncts(join.on):
+            if not isinstance(part, Compare) or part.operator != "=":
+                continue
+            for own, other in ((part.left, part.right), (part.right, part.left)):
+                if self._operand_aliases(own) == {alias} and alias not in self._operand_aliases(
+                    other
+                ):
+                    value_of = self._operand(own)
+                    index: dict[Cell, list[Row]] = {}
+                    for row in rows:
+                        index.setdefault(value_of({alias: row}), []).append(row)
+                    return self._operand(other), index
+        return None, {}
+
+    def _aliases(self, condition: Condition) -> set[str]:
+        match condition:
+            case Compare(left, _, right):
+                return self._operand_aliases(left) | self._operand_aliases(right)
+            case Member(left, options):
+                return self._operand_aliases(left).union(*map(self._operand_aliases, options))
+            case Like(left, pattern):
+                return self._operand_aliases(left) | self._operand_aliases(pattern)
+            case IsNull(left):
+                return self._operand_aliases(left)
+            case Not(part):
+                return self._aliases(part)
+            case AllOf(parts) | AnyOf(parts):
+                return set[str]().union(*map(self._aliases, parts))
+
+    def _operand_aliases(self, operand: Operand) -> set[str]:
+        match operand:
+            case Column():
+                return {self._resolve(operand)[0]}
+            case Call(_, args):
+                return set[str]().union(*map(self._operand_aliases, args))
+            case Literal():
+                return set()
+
+    def _resolve(self, column: Column) -> tuple[str, TableColumn]:
+        if column.table is not None:
+            table = self._tables.get(column.table)
+            if table is None:
+                known = ", ".join(f"{alias}={alias}" for alias in self._tables)
+                raise errors.invalid_query(
+                    f"Unknown identifier '{column.table}'. Available identifiers are: {{{known}}}"
+                )
+            candidates = {column.table: table}
+        else:
+            candidates = self._tables
+        for alias, table in candidates.items():
+            if column.name in table.columns:
+                return alias, table.columns[column.name]
+        record = next(iter(candidates))
+        raise errors.invalid_query(
+            f"Field '{column.name}' for record '{record}' was not found. Reason: NOT_EXPOSED"
+        )
+
+    def _operand(self, operand: Operand) -> Eval:
+        match operand:
+            case Literal(value):
+                return lambda _: value
+            case Column():
+                alias, column = self._resolve(operand)
+                return self._read(alias, column.get)
+            case Call("builtin.df", (Column() as inner,)):
+                alias, column = self._resolve(inner)
+                return self._read(alias, column.display)
+            case Call("upper", (inner,)):
+                value_of = self._operand(inner)
+                return lambda env: upper(value_of(env))
+            case Call("lower", (inner,)):
+                value_of = self._operand(inner)
+                return lambda env: lower(value_of(env))
+            case Call("to_date", (Literal(str() as text), Literal("YYYY-MM-DD"))):
+                day = iso_date(text)
+                return lambda _: day
+            case _:
+                raise errors.invalid_query(f"{UNSUPPORTED}.")
+
+    def _read(self, alias: str, get: Callable[[Account, Row], Cell]) -> Eval:
+        account = self._account
+
+        def read(env: Env) -> Cell:
+            row = env[alias]
+            return None if row is None else get(account, row)
+
+        return read
+
+    def _condition(self, condition: Condition) -> Test:
+        match condition:
+            case Compare(left, operator, right):
+                return comparison(self._operand(left), operator, self._operand(right))
+            case Member(left, options):
+                value_of = self._operand(left)
+                tests = [comparison(value_of, "=", self._operand(item)) for item in options]
+                return lambda env: any_of(test(env) for test in tests)
+            case Like(left, pattern):
+                return likeness(self._operand(left), self._operand(pattern))
+            case IsNull(left):
+                value_of = self._operand(left)
+                return lambda env: value_of(env) is None
+            case Not(part):
+                inner = self._condition(part)
+                return lambda env: opposite(inner(env))
+            case AllOf(parts):
+                every = [self._condition(part) for part in parts]
+                return lambda env: opposite(any_of(opposite(test(env)) for test in every))
+            case AnyOf(parts):
+                some = [self._condition(part) for part in parts]
+                return lambda env: any_of(test(env) for test in some)
+
+
+def _find_table(source: Source) -> Table:
+    table = TABLES.get(source.table)
+    if table is None:
+        raise errors.invalid_query(f"Record '{source.table}' was not found.")
+    return table
+
+
+def _conjuncts(condition: Condition | None) -> list[Condition]:
+    match condition:
+        case None:
+            return []
+        case AllOf(parts):
+            return [inner for part in parts for inner in _conjuncts(part)]
+        case _:
+            return [condition]
+
+
+def _external_id(part: Condition) -> str | None:
+    match part:
+        case Compare(Column(_, "externalid"), "=", Literal(str() as key)):
+            return key
+        case _:
+            return None
+
+
+def _row(columns: list[tuple[str, Eval]], env: Env) -> Fields:
+    row: Fields = {"links": []}
+    for name, value_of in columns:
+        value = value_of(env)
+        if value is not None:
+            row[name] = cell_text(value)
+    return row
+
+
+def _distinct(rows: list[Fields]) -> list[Fields]:
+    seen: dict[tuple[tuple[str, JsonValue], ...], Fields] = {}
+    for row in rows:
+        seen.setdefault(tuple((k, v) for k, v in row.items() if k != "links"), row)
+    return list(seen.values())
+
+
+def _order_of_first(env: Env, alias: str) -> int:
+    row = env[alias]
+    return 0 if row is None else int(row.record.id)

@@ -1,0 +1,254 @@
+"""The NetSuite simulator: its routes, its faults on the wire, its screen.
+
+Source: the vendor page on SuiteTalk REST web services. Left out: transforms, record actions, batch
+operations, RESTlets, charges, credit memos, payments, tax.
+"""
+
+# ruff: noqa: A002 - `type` is what NetSuite calls it
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from simulators.kit import (
+    Account,
+    Call,
+    Clock,
+    Fault,
+    FaultKind,
+    Record,
+    Reply,
+    ReplyError,
+    Route,
+    Vendor,
+)
+from simulators.netsuite import asynchronous, auth, errors, metadata, service
+from simulators.netsuite.asynchronous import JOB_ROOT, or_later
+from simulators.netsuite.reading import Reader
+from simulators.netsuite.record_types import RECORD_TYPES
+from simulators.netsuite.rendering import RECORD_ROOT, collection, read_page
+from simulators.netsuite.seed import CONCURRENCY_LIMIT, seed, set_up
+from simulators.netsuite.state import GOVERNANCE, Fields
+from simulators.netsuite.statement import parse_statement
+from simulators.netsuite.suiteql import run_statement
+from simulators.netsuite.writing import Writer, refusal_text
+
+SUITEQL_PATH = "/services/rest/query/v1/suiteql"
+_LIMITS_PATH = "/services/rest/system/v1/governanceLimits"
+_SETTINGS = (GOVERNANCE, auth.CERTIFICATE)
+"""What an administrator edits in the screen, and REST does not serve."""
+_ONE = f"{RECORD_ROOT}/{{type}}/{{id}}"
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class NetSuite(Vendor):
+    """SuiteTalk REST web services, one account per NetSuite account id."""
+
+    name = auth.NAME
+
+    def routes(self) -> Sequence[Route]:
+        """Return the paths of the record service, queries, jobs, metadata and sign-in."""
+        later = (
+            ("GET", f"{RECORD_ROOT}/{{type}}", service.list_records),
+            ("POST", f"{RECORD_ROOT}/{{type}}", service.create_record),
+            ("GET", _ONE, service.read_record),
+            ("PATCH", _ONE, service.update_record),
+            ("PUT", _ONE, service.upsert_record),
+            ("DELETE", _ONE, service.delete_record),
+        )
+        now = (
+            ("GET", f"{RECORD_ROOT}/metadata-catalog", metadata.read_catalog),
+            ("GET", f"{RECORD_ROOT}/metadata-catalog/{{type}}", metadata.read_schema),
+            ("GET", f"{_ONE}/{{sublist}}", service.read_sublist),
+            ("GET", f"{_ONE}/{{sublist}}/{{line}}", service.read_line),
+            ("POST", SUITEQL_PATH, _suiteql),
+            ("GET", _LIMITS_PATH, _limits),
+            ("GET", f"{JOB_ROOT}/{{job}}", asynchronous.read_job),
+            ("GET", f"{JOB_ROOT}/{{job}}/task/", asynchronous.read_tasks),
+            ("GET", f"{JOB_ROOT}/{{job}}/task/1", asynchronous.read_task),
+            ("GET", f"{JOB_ROOT}/{{job}}/task/1/result", asynchronous.read_result),
+        )
+        unfit = (f"{RECORD_ROOT}/{{type}}", _ONE, SUITEQL_PATH)
+        return (
+            Route("POST", auth.TOKEN_PATH, auth.issue_token, public=True),
+            *(Route(verb, path, _counted(handler)) for verb, path, handler in now),
+            *(Route(verb, path, _counted(or_later(handler))) for verb, path, handler in later),
+            *(Route("*", path, _not_allowed) for path in unfit),
+        )
+
+    def new_account(self, name: str, clock: Clock) -> Account:
+        """Make an account with its company set-up."""
+        account = Account(name, clock, lambda _, number: str(number))
+        set_up(account)
+        return account
+
+    def authenticate(self, call: Call) -> str:
+        """Check the signature or the bearer token."""
+        return auth.authenticate(call)
+
+    def account_of(self, call: Call) -> str:
+        """Read the account from the assertion of a token request."""
+        return auth.account_of_assertion(call)
+
+    def credentials(self, account: str) -> dict[str, str]:
+        """Return the account id, the four values of OAuth 1.0a, and client id, kid and key."""
+        return auth.credentials(account)
+
+    def request_key(self, call: Call) -> str | None:
+        """Return the external id of the record, by whichever id the request names it."""
+        return next(iter(service.record_keys(call)), None)
+
+    def is_search(self, call: Call) -> bool:
+        """Collections and SuiteQL are searches; reading by id or external id is not."""
+        listing = call.method == "GET" and set(call.params) == {"type"}
+        return call.path == SUITEQL_PATH or (listing and "/metadata-catalog" not in call.path)
+
+    def concurrency_limit(self, account: Account) -> int | None:
+        """Return the account's limit, 15 (tier 1) unless an administrator changed it."""
+        limit = _governance(account).get("concurrencyLimit")
+        return limit if isinstance(limit, int) else None
+
+    def fault_reply(self, kind: FaultKind, call: Call, fault: Fault) -> Reply:
+        """Return a fault's wire form; `options` may give status, code, detail and path."""
+        options = fault.spec.options
+        if call.path == auth.TOKEN_PATH and kind is not FaultKind.RATE_LIMIT:
+            return _token_fault(kind)
+        match kind:
+            case FaultKind.RATE_LIMIT:
+                return errors.concurrency_exceeded(fault.spec.retry_after).reply
+            case FaultKind.EXPIRE_AUTH:
+                auth.void_tokens(call)
+                return errors.invalid_login().reply
+            case FaultKind.REJECT:
+                detail = "Error while accessing a resource. A workflow refused this record."
+                path = options.get("path")
+                return errors.problem(
+                    int(str(options.get("status", 400))),
+                    str(options.get("code", "USER_ERROR")),
+                    str(options.get("detail", detail)),
+                    {"o:errorPath": str(path)} if path else None,
+                ).reply
+            case _:
+                status = int(str(options.get("status", 500)))
+                return errors.unexpected(status, f"{fault.id}-{len(fault.calls)}").reply
+
+    def not_found_reply(self, call: Call) -> Reply:
+        """Return the answer for an address which is not served, transforms and actions too."""
+        text = f"The URL is not valid or not supported: {call.method} {call.path}"
+        return errors.invalid_url(text, call.path).reply
+
+    def malformed_reply(self, call: Call, reason: str) -> Reply:
+        """Return the answer for a body which is not JSON."""
+        del call
+        text = f"Invalid content in the request body: {reason}"
+        return errors.problem(400, "INVALID_CONTENT", text).reply
+
+    def seed(
+        self, account: Account, scenario: str, count: int, seed: int
+    ) -> Mapping[str, JsonValue]:
+        """Fill an account; `bulk` and `empty` need the company set-up alone."""
+        del count, seed
+        return _seed(account, scenario)
+
+    def screen_create(
+        self, account: Account, type: str, fields: dict[str, JsonValue], key: str | None
+    ) -> Record:
+        """Create as a person would: the same rules; a bare id is taken for a reference."""
+        if type in _SETTINGS:
+            return account.store.insert(type, fields, id=key)
+        kind = RECORD_TYPES.get(type)
+        if kind is None:
+            raise ValueError(f"no record type {type!r}: there are {', '.join(RECORD_TYPES)}")
+        try:
+            return _screen_writer(account).create(kind, fields, key)
+        except ReplyError as error:
+            raise ValueError(refusal_text(error)) from error
+
+    def screen_update(
+        self, account: Account, record: Record, changes: dict[str, JsonValue]
+    ) -> Record:
+        """Change as a person would."""
+        if record.type in _SETTINGS:
+            return account.store.update(record, changes)
+        try:
+            return _screen_writer(account).update(record, changes)
+        except ReplyError as error:
+            raise ValueError(refusal_text(error)) from error
+
+    def screen_delete(self, account: Account, record: Record) -> None:
+        """Delete as a person would."""
+        if record.type in _SETTINGS:
+            account.store.delete(record)
+            return
+        try:
+            _screen_writer(account).delete(record)
+        except ReplyError as error:
+            raise ValueError(refusal_text(error)) from error
+
+
+_seed = seed
+
+
+def _screen_writer(account: Account) -> Writer:
+    return Writer(Reader(account, names="error", loose=True))
+
+
+async def _suiteql(call: Call) -> Reply:
+    """Answer a query; `Prefer: transient` is mandatory (vendor page, 4.3)."""
+    if "transient" not in call.headers.get("Prefer", "").lower():
+        text = "The Prefer header with the value transient is required."
+        raise errors.invalid_header(text, "Prefer")
+    page = read_page(call.query)
+    body = call.json
+    q = body.get("q") if isinstance(body, dict) else None
+    if not isinstance(q, str):
+        raise errors.invalid_content("The request body needs a query in q.", "q")
+    rows = run_statement(call.account, parse_statement(q))
+    shown: list[JsonValue] = [*rows[page.offset : page.offset + page.limit]]
+    url = f"{call.origin}{call.raw_path}"
+    return Reply(200, collection(url, call.query, page, shown, len(rows)))
+
+
+async def _limits(call: Call) -> Reply:
+    """Answer the account's limits (GovernanceLimits Operation)."""
+    limit = _governance(call.account).get("concurrencyLimit")
+    body: Fields = {
+        "accountConcurrencyLimit": limit or CONCURRENCY_LIMIT,
+        "accountUnallocatedConcurrencyLimit": limit or CONCURRENCY_LIMIT,
+        "integrationLimitType": "accountLimit",
+    }
+    return Reply(200, body)
+
+
+async def _not_allowed(call: Call) -> Reply:
+    raise errors.method_not_allowed(call.method)
+
+
+def _counted(handler: Handler) -> Handler:
+    """Return the handler under the account's frequency limit, which is off unless one is set."""
+
+    async def serve(call: Call) -> Reply:
+        limit = _governance(call.account).get("requestsPerMinute")
+        if isinstance(limit, int):
+            minute = int(call.account.clock.now().timestamp()) // 60
+            window = call.account.extra.get("window")
+            used = window[1] if isinstance(window, list) and window[0] == minute else 0
+            count = int(str(used)) + 1
+            call.account.extra["window"] = [minute, count]
+            if count > limit:
+                raise errors.frequency_exceeded()
+        return await handler(call)
+
+    return serve
+
+
+def _governance(account: Account) -> Fields:
+    record = account.store.get(GOVERNANCE, "1")
+    return record.fields if record is not None else {}
+
+
+def _token_fault(kind: FaultKind) -> Reply:
+    if kind in (FaultKind.REJECT, FaultKind.EXPIRE_AUTH):
+        return errors.oauth_error("invalid_grant").reply
+    return errors.oauth_error("server_error", 500).reply

@@ -1,0 +1,196 @@
+"""The fault matrix (DESIGN 13), generated from the saga registry: cases, and the oracle.
+
+A case is a step, a class of failure and a decision. Which request a step sends is not written down
+here: a clean run is observed first, and a fault is aimed by the step's key, which travels in the
+header `X-Correlation-Id`. So a new saga or step is in the matrix by itself.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pydantic import JsonValue
+
+from canonical.saga import Verb
+from simulators.kit.calls import CallView
+from tests.support.world import SETTLE_SECONDS, VENDORS, World
+from workflows.engine import Saga
+from workflows.registry import SAGAS
+
+Snapshot = dict[tuple[str, str, str], JsonValue]
+
+
+class FaultClass(StrEnum):
+    """What becomes of the request that the fault meets."""
+
+    REJECTED = "rejected"
+    FAILED_WITHOUT_EFFECT = "failed_without_effect"
+    UNKNOWN_WITHOUT_EFFECT = "unknown_without_effect"
+    UNKNOWN_WITH_EFFECT = "unknown_with_effect"
+    LANDS_LATE = "lands_late"
+
+
+FAULTS: dict[FaultClass, dict[str, JsonValue]] = {
+    FaultClass.REJECTED: {"kind": "reject"},
+    FaultClass.FAILED_WITHOUT_EFFECT: {"kind": "fail_before"},
+    FaultClass.UNKNOWN_WITHOUT_EFFECT: {"kind": "drop_before"},
+    FaultClass.UNKNOWN_WITH_EFFECT: {"kind": "drop_after"},
+    FaultClass.LANDS_LATE: {
+        "kind": "hold",
+        "effect": "after",
+        "release_after_seconds": 5.0 + SETTLE_SECONDS / 2,
+    },
+}
+
+
+class Answer(StrEnum):
+    """What a person does about the parked step."""
+
+    RETRY = "retry"
+    ROLL_BACK = "roll_back"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell of the matrix."""
+
+    saga: str
+    step: str
+    fault: FaultClass
+    answer: Answer
+    undo: bool = False
+    """The fault meets the step's undo; the saga is made to roll back at its last step."""
+
+    def __str__(self) -> str:
+        what = "undo " if self.undo else ""
+        return f"{what}{self.step}-{self.fault}-{self.answer}"
+
+
+def do_cases() -> list[Case]:
+    """Return cases in which every step meets every class, and every decision both of them."""
+    cases = []
+    for saga in SAGAS:
+        for row, step in enumerate(saga.STEPS):
+            for column, fault in enumerate(FaultClass):
+                answer = list(Answer)[(row + column) % len(Answer)]
+                cases.append(Case(saga.__name__, step.name, fault, answer))
+    return cases
+
+
+def full_cases() -> list[Case]:
+    """Return the whole product, for the soak."""
+    return [
+        Case(saga.__name__, step.name, fault, answer)
+        for saga in SAGAS
+        for step, fault, answer in itertools.product(saga.STEPS, FaultClass, Answer)
+    ]
+
+
+def undo_cases() -> list[Case]:
+    """Return the same classes once on every undo."""
+    return [
+        Case(saga.__name__, step.name, fault, Answer.RETRY, undo=True)
+        for saga in SAGAS
+        for step in saga.STEPS
+        if step.undo is not None
+        for fault in FaultClass
+    ]
+
+
+def saga_named(name: str) -> type[Saga[Any]]:
+    """Return a saga class by its name."""
+    return next(saga for saga in SAGAS if saga.__name__ == name)
+
+
+SCENARIOS = ("fixed-de", "other-subsidiary")
+"""Seeded deals that together go through every step; the first that has a step is used for it."""
+
+
+@dataclass
+class Clean:
+    """What a run without faults sends and leaves behind."""
+
+    slug: str
+    created: Counter[tuple[str, str]]
+    """New live records by (vendor, type)."""
+    steps: dict[str, str]
+    """Step to the vendor it talks to."""
+    first_calls: dict[str, int] = field(default_factory=dict)
+
+
+def correlation(step: str, *, undo: bool = False) -> str:
+    """Return the expression that finds a step's requests by their correlation id."""
+    return rf"/\d+:{step}(:[^#]*)?{'#undo' if undo else ''}$"
+
+
+def step_of(call: CallView) -> str:
+    """Return the step, with `#undo` for its undo, that sent a request."""
+    text = call["correlation_id"] or ""
+    local = text.rpartition("/")[2].partition(":")[2]
+    step, hash_, _ = local.partition("#")
+    return step.partition(":")[0] + ("#undo" if hash_ else "")
+
+
+async def effects(world: World, account: str) -> Iterator[tuple[int, str, str]]:
+    """Return all effects of an account in their order: (order, step, effect)."""
+    found: list[tuple[str, int, str, str]] = []
+    for vendor in VENDORS:
+        for call in await world.control.calls(vendor, account):
+            for effect in call["effects"]:
+                found.append((call["at"], call["n"], step_of(call), effect["effect"]))
+    return iter([(n, step, effect) for _, n, step, effect in sorted(found)])
+
+
+async def observe(world: World, slug: str) -> Clean:
+    """Run a deal without faults and note what it sends and leaves."""
+    account = await world.account()
+    before = await world.live(account)
+    handle = await world.start(account, slug)
+    item = await world.passed_gates(handle)
+    assert item is None
+    result = await world.result(handle)
+    assert result.outcome == "completed", result
+    steps: dict[str, str] = {}
+    for vendor in VENDORS:
+        for call in await world.control.calls(vendor, account):
+            if step := step_of(call):
+                steps.setdefault(step, vendor)
+    return Clean(slug, created(before, await world.live(account)), steps)
+
+
+def created(before: Snapshot, after: Snapshot) -> Counter[tuple[str, str]]:
+    """Count the records that are new, by vendor and type."""
+    return Counter((vendor, type_) for vendor, type_, _ in after.keys() - before.keys())
+
+
+def assert_untouched(before: Snapshot, after: Snapshot, *, but: set[str]) -> None:
+    """Assert that what was there before is there as it was; fields named in `but` may differ."""
+    for key, fields in before.items():
+        assert key in after, f"{key} was there before and is gone"
+        old, new = dict(fields or {}), dict(after[key] or {})  # type: ignore[call-overload]
+        for name in but | {"SystemModstamp", "LastModifiedDate", "lastModifiedDate", "updated_at"}:
+            old.pop(name, None)
+            new.pop(name, None)
+        assert old == new, f"{key} was changed"
+
+
+def assert_undone_in_reverse(log: list[tuple[int, str, str]]) -> None:
+    """Assert that undos took effect in reverse order of the steps' first effects."""
+    done = [step for _, step, _ in log if not step.endswith("#undo")]
+    first_done = list(dict.fromkeys(done))
+    undone = [step.removesuffix("#undo") for _, step, _ in log if step.endswith("#undo")]
+    order = [step for step in dict.fromkeys(undone) if step in first_done]
+    ranks = [first_done.index(step) for step in order]
+    branches = {"provision_erp_project", "provision_psa_client", "provision_psa_project"}
+    for earlier, later in itertools.pairwise(order):
+        if {earlier, later} & branches and ranks[order.index(earlier)] < ranks[order.index(later)]:
+            continue  # the two branches are independent of one another
+        assert first_done.index(earlier) > first_done.index(later), f"{earlier} before {later}"
+    assert len(ranks) == len(set(ranks))
+
+
+VERBS = {Answer.RETRY: Verb.RETRY, Answer.ROLL_BACK: Verb.ROLL_BACK}
