@@ -150,26 +150,6 @@ class ConnectionConfig(_Section):
     secret_files: dict[str, ConfigPath] = {}
     """Single files, by the key of the secret."""
 
-    def vendor_values(self) -> dict[str, object]:
-        """Return what the adapter's config model is validated from.
-
-        That is `settings` with `base_url`, `timeouts` and, where given, `ca_file`; the secrets go
-        into the table `auth` where the settings have one, else beside it.
-        """
-        values: dict[str, object] = {
-            **self.settings,
-            "base_url": self.base_url,
-            "timeouts": self.http.model_dump(),
-        }
-        if self.ca_file is not None:
-            values["ca_file"] = self.ca_file
-        auth = values.get("auth")
-        if isinstance(auth, dict):
-            values["auth"] = {**auth, **self.secrets}
-        else:
-            values |= self.secrets
-        return values
-
 
 class PoliciesConfig(_Section):
     """Which policy bundle decides."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from stdnum import get_cc_module
+
 from canonical.deal import ContractLineType, Deal, DealKind, DealLine
 from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.ids import VENDOR_ID_PATTERN
@@ -240,10 +242,14 @@ def _totals(deal: Deal) -> Iterator[Problem]:
 
 
 def plausible_tax_id(tax_id: str, country: str) -> bool:
-    """Return whether a tax id can be one of its country; unknown countries pass."""
-    from stdnum import get_cc_module
+    """Return whether a tax id can be one of its country; countries without a rule pass.
 
+    The checks are python-stdnum's: VAT number, else the US EIN or a Swiss UID. A Japanese invoice
+    registration number is a corporate number after a `T`.
+    """
     compact = re.sub(r"[^A-Za-z0-9]", "", tax_id)
+    if country == "JP":
+        compact = compact.removeprefix("T")
     for scheme in ("vat", "ein" if country == "US" else "uid"):
         module = get_cc_module(country.lower(), scheme) if country else None
         if module is not None:

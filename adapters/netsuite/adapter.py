@@ -340,11 +340,14 @@ class NetSuite:
         operation: str,
     ) -> RecordRef:
         """Upsert by external id; the id stands in Location alone (section 4)."""
+        # A repeated upsert would append the address again (section 4, sublist update).
+        replace = {"replace": "addressBook"} if "addressBook" in body else None
         answer = await self._http.request(
             "PUT",
             f"{RECORD}/{type_}/eid:{external_id}",
             operation=operation,
             write=True,
+            params=replace,
             json=body,
         )
         return self._record(kind, answer.headers.get("Location", "").rpartition("/")[2])

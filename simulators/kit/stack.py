@@ -14,6 +14,7 @@ from simulators.kit.origin import VendorOrigin
 from simulators.kit.vendor import Vendor
 from simulators.kit.world import World
 
+LINE_BYTES_MAX = 65_536
 STOP_SECONDS_MAX = 1.0
 """How long requests under way may delay a stop; held ones are dropped at once."""
 
@@ -81,7 +82,15 @@ class SimulatorStack:
         port: int,
         tls: ssl.SSLContext | None,
     ) -> str:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
+        # Longer than the longest request line of a vendor (Salesforce: 16 KB), so that its own limit
+        # answers.
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=STOP_SECONDS_MAX,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+        )
         await runner.setup()
         started.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self._host, port, ssl_context=tls).start()

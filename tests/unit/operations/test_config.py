@@ -144,19 +144,6 @@ class TestSecrets:
         config = loaded(tmp_path, '[store]\nurl_file = "url"')
         assert config.store.secret_url.get_secret_value() == URL
 
-    def test_secrets_join_the_vendors_sign_in(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__TOKEN_SECRET", "hush")
-        connection = loaded(
-            tmp_path, CONNECTION + '[connections.netsuite.settings.auth]\nkind = "tba"\n'
-        ).connections["netsuite"]
-        auth = connection.vendor_values()["auth"]
-        assert auth == {"kind": "tba", "token_secret": connection.secrets["token_secret"]}
-        plain = connection.model_copy(update={"settings": {"realm": "1"}}).vendor_values()
-        assert plain["token_secret"] == connection.secrets["token_secret"]
-        assert plain["base_url"] == connection.base_url
-
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [
@@ -170,16 +157,16 @@ class TestSecrets:
             (
                 CONNECTION + "[connections.netsuite.secrets]\ntoken_secret = 'x'",
                 (
-                    "dealthread.toml: connections.netsuite.secrets.token_secret: a secret has no place "
-                    "in this file: set DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__TOKEN_SECRET, "
+                    "dealthread.toml: connections.netsuite.secrets.token_secret: a secret has no "
+                    "place in this file: set DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__TOKEN_SECRET, "
                     "or name files with secrets_dir or secret_files."
                 ),
             ),
             (
                 CONNECTION + "[connections.netsuite.settings.auth]\nclient_secret = 'x'",
                 (
-                    "dealthread.toml: connections.netsuite.settings.auth.client_secret: a secret has "
-                    "no place in this file: "
+                    "dealthread.toml: connections.netsuite.settings.auth.client_secret: a secret "
+                    "has no place in this file: "
                     "set DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__CLIENT_SECRET, "
                     "or name files with secrets_dir or secret_files."
                 ),
@@ -242,8 +229,8 @@ class TestRefusals:
             (
                 "_env_file = 'x'",
                 (
-                    "dealthread.toml: _env_file: this key is not known; known are connections, people, "
-                    "policies, store, temporal, ui, worker."
+                    "dealthread.toml: _env_file: this key is not known; known are connections, "
+                    "people, policies, store, temporal, ui, worker."
                 ),
             ),
             (
