@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from embedded.errors import StackError
 from embedded.files import StackFiles, write_secret, write_whole
 from embedded.ports import HOST, Ports
 
@@ -78,6 +79,11 @@ def write_configuration(
         tables.append(("store", {"url_file": "secrets/store_url"}))
     for vendor, (base_url, credentials) in vendors.items():
         sign_in = SIGN_INS[vendor]
+        missing = sorted(set(sign_in.secrets.values()) - set(credentials))
+        if missing:
+            raise StackError(
+                f"The {vendor} simulator gives no {', '.join(missing)} to sign in with."
+            )
         tables += _connection(vendor, base_url, sign_in, credentials)
         folder = files.secrets / vendor
         folder.mkdir(mode=0o700, exist_ok=True)

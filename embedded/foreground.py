@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from embedded.errors import StackError
 from embedded.files import StackFiles
 from embedded.options import StackInfo, StackOptions
 from embedded.supervisor import Supervisor
@@ -37,6 +38,8 @@ async def up(options: StackOptions, ready: Callable[[StackInfo], None] = lambda 
                 work.cancel()
                 (failure,) = await asyncio.gather(work, return_exceptions=True)
                 await supervisor.stop()
+            if isinstance(failure, OSError):
+                raise StackError(f"The stack can't go on: {failure}.") from failure
             if isinstance(failure, Exception):
                 raise failure
 

@@ -51,16 +51,15 @@ class Supervisor:
             StackError: something does not start, or ends.
         """
         self._clear()
-        for name in self._wanted():
-            check_free(self._ports.of(name))
+        self._check()
         try:
             async with asyncio.TaskGroup() as group:
                 postgres = group.create_task(self._postgres())
                 group.create_task(self._temporal())
                 vendors = group.create_task(self._simulators())
-        except* StackError as errors:
+        except BaseExceptionGroup as errors:
             # One cause is enough; what it pulled down with it says nothing.
-            raise _first(errors) from None
+            raise _cause(errors) from None
         write_configuration(self._files, self._ports, postgres.result(), vendors.result())
         await self._worker()
         info = self._info(vendors.result())
@@ -145,8 +144,15 @@ class Supervisor:
         self._files.info.unlink(missing_ok=True)
         write_model(self._files.processes, self._record)
 
-    def _wanted(self) -> list[str]:
-        return [name for name in CHILDREN if name not in self._options.without]
+    def _check(self) -> None:
+        """Refuse what can be seen to fail before anything is started."""
+        wanted = [name for name in CHILDREN if name not in self._options.without]
+        for name in wanted:
+            check_free(self._ports.of(name))
+        if "temporal" in wanted:
+            temporal.binary()
+        if "worker" in wanted:
+            worker.spec(self._files.config, self._surroundings)
 
     def _info(self, vendors: Vendors) -> StackInfo:
         ports = self._ports
@@ -179,6 +185,7 @@ class Supervisor:
             self._options.progress(text)
 
 
-def _first(errors: BaseExceptionGroup[StackError]) -> StackError:
-    found = errors.exceptions[0]
-    return found if isinstance(found, StackError) else _first(found)
+def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    found, _ = errors.split(StackError)
+    first = (found or errors).exceptions[0]
+    return _cause(first) if isinstance(first, BaseExceptionGroup) else first

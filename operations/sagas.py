@@ -22,6 +22,7 @@ from canonical.saga import (
     Preview,
     Resolve,
     Resolved,
+    SagaResult,
     SagaView,
     Verb,
     WorkItem,
@@ -65,7 +66,7 @@ class SagaDesk:
 
     async def start_opportunity(
         self, opportunity_id: str, *, crm: str = ""
-    ) -> WorkflowHandle[OpportunityToProject, object]:
+    ) -> WorkflowHandle[OpportunityToProject, SagaResult]:
         """Start the saga of one deal, or return the one that runs.
 
         Raises:

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = ["tests.support.postgres", "tests.support.temporal", "tests.support.world"]
 
 LEAVE_AFTER_SECONDS = 0.05
 """A moment for the SDK's threads to end once their objects are collected."""

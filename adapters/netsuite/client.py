@@ -40,17 +40,19 @@ class HasDependents(Rejected):
 
 
 CODES: Final[dict[str, type[AdapterError]]] = {
-    "CONCURRENCY_LIMIT_EXCEEDED": RateLimited,
     "NONEXISTENT_ID": NotFound,
     "INSUFFICIENT_PERMISSION": Forbidden,
+    "RCRD_HAS_BEEN_CHANGED": Transient,
+    "THIS_RECORD_CANNOT_BE_DELETED_BECAUSE_IT_HAS_DEPENDENT_RECORDS": HasDependents,
 }
 TEXTS: Final[dict[str, type[AdapterError]]] = {
     "transaction type specified is incorrect": NotFound,
     "dependent records": HasDependents,
     "open accounting period": ClosedPeriod,
     "closed period": ClosedPeriod,
-    "accounting period is closed": ClosedPeriod,
+    "date range of your accounting period": ClosedPeriod,
     "already exists": Duplicate,
+    "record has been changed": Transient,
 }
 """Parts of the text, lower case: a plain USER_ERROR says the rest in words (section 4.5)."""
 
@@ -61,6 +63,12 @@ def classify(answer: Reply) -> AdapterError | None:
         return _sign_in_error(answer)
     detail = _detail(answer.json)
     code, text = str(detail.get("o:errorCode", "")), str(detail.get("detail", ""))
+    if answer.status == 429:
+        wait = answer.retry_after_seconds or BUSY_SECONDS
+        return RateLimited(text, vendor_code=code or None, retry_after_seconds=wait)
+    if answer.status == 404 and not code:
+        # A wrong address must never read as "this record is gone": an undo would believe it.
+        return ContractBroken("Something else than NetSuite answers here.", raw=answer.text)
     if answer.status == 401 or not code:
         return None
     if code == "UNEXPECTED_ERROR":
@@ -68,8 +76,8 @@ def classify(answer: Reply) -> AdapterError | None:
     kind = CODES.get(code) or next(
         (kind for part, kind in TEXTS.items() if part in text.lower()), None
     )
-    if kind is RateLimited:
-        return RateLimited(text, vendor_code=code, retry_after_seconds=BUSY_SECONDS)
+    if kind is None and answer.status == 403:
+        kind = Forbidden
     if kind is not None:
         return kind(text, vendor_code=code)
     if 400 <= answer.status < 500:
@@ -87,7 +95,7 @@ def _detail(body: object) -> Mapping[str, object]:
 
 def _sign_in_error(answer: Reply) -> AdapterError | None:
     body = answer.json
-    if not isinstance(body, Mapping) or "error" not in body:
+    if answer.status >= 500 or not isinstance(body, Mapping) or "error" not in body:
         return None
     code = str(body["error"])
     return Forbidden(f"NetSuite refuses the sign-in: {code}.", vendor_code=code)

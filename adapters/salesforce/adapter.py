@@ -1,14 +1,15 @@
 """Salesforce in the role of the CRM.
 
-Scorecard: reads one deal in two calls; writes only the fields that Dealthread owns, one PATCH;
-restores them by the same PATCH. No idempotency key is needed: a PATCH of the same values changes
-nothing (vendor page section 14).
+Scorecard: reads one deal in one call, two where lines have a revenue schedule; writes only the
+fields that Dealthread owns, one PATCH; restores them by the same PATCH. No idempotency key is
+needed: a PATCH of the same values changes nothing (vendor page section 14).
 """
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from adapters.errors import ContractBroken, Invalid, NotFound
 from adapters.governor import Governor
@@ -22,6 +23,7 @@ from adapters.salesforce.mapping import (
     Row,
     deal_from,
     deal_query,
+    has_milestones,
     links_from,
     links_to,
     milestones_query,
@@ -29,7 +31,8 @@ from adapters.salesforce.mapping import (
 from canonical.deal import Deal, DealLinks
 from canonical.records import RecordRef
 
-CLOCK_SKEW_SECONDS_MAX = 120.0
+CLOCK_SKEW_SECONDS_MAX: Final = 120.0
+NO_DEAL: Final = "006000000000000"
 
 
 class Salesforce:
@@ -57,11 +60,11 @@ class Salesforce:
                 vendor=wire.VENDOR,
                 operation="read the deal",
             )
-        lines = rows[0].get("OpportunityLineItems")
+        lines = await self._children(rows[0].get("OpportunityLineItems"), "read the deal's lines")
         milestones: list[Row] = []
-        if lines is not None:
+        if has_milestones(lines):
             milestones = await self._query(milestones_query(deal_id), "read the milestones")
-        return deal_from(rows[0], milestones, self._config, self._connection)
+        return deal_from(rows[0], lines, milestones, self._config, self._connection)
 
     async def read_links(self, deal_id: str) -> DealLinks:
         """Return the fields that Dealthread owns."""
@@ -119,7 +122,9 @@ class Salesforce:
             Check(
                 "read",
                 self._check_read,
-                "Grant the integration user read access to opportunities, products and accounts.",
+                "Grant the integration user read access to opportunities, their products and "
+                "schedules, and accounts. A missing column names a feature to turn on: several "
+                "currencies, state and country picklists, or revenue schedules.",
             ),
         )
 
@@ -128,22 +133,29 @@ class Salesforce:
         await self._http.aclose()
 
     async def _query(self, soql: str, operation: str) -> list[Row]:
-        """Return all rows, following the pages (section 7)."""
+        """Return all rows of a query."""
+        answer = await self._http.request(
+            "GET", f"{self._data}/query", operation=operation, write=False, params={"q": soql}
+        )
+        return await self._pages(_object(answer), operation)
+
+    async def _children(self, page: object, operation: str) -> list[Row]:
+        """Return all rows of a child sub-select; without children it is null (section 7)."""
+        return await self._pages(page, operation) if isinstance(page, Mapping) else []
+
+    async def _pages(self, page: Mapping[str, object], operation: str) -> list[Row]:
+        """Return the rows of this page and, until one is the last, of those that follow it."""
         rows: list[Row] = []
-        path, params = f"{self._data}/query", {"q": soql}
         for _ in range(wire.PAGES_MAX):
-            answer = await self._http.request(
-                "GET", path, operation=operation, write=False, params=params
-            )
-            page = _object(answer)
             records = page.get("records")
             if not isinstance(records, list):
-                raise ContractBroken("A query answered without records.", raw=answer.text)
+                raise ContractBroken("A query answered without records.", raw=str(page))
             rows += records
             following = page.get("nextRecordsUrl")
             if page.get("done") is True or not isinstance(following, str):
                 return rows
-            path, params = following, {}
+            answer = await self._http.request("GET", following, operation=operation, write=False)
+            page = _object(answer)
         raise ContractBroken(f"A query has more than {wire.PAGES_MAX} pages.")
 
     def _valid(self, deal_id: str, operation: str) -> None:
@@ -227,8 +239,10 @@ class Salesforce:
         }
 
     async def _check_read(self) -> str:
-        rows = await self._query("SELECT Id FROM Opportunity LIMIT 1", "read an opportunity")
-        return f"{len(rows)} opportunity read"
+        """Ask the two queries of `read_deal` about an opportunity that cannot exist."""
+        await self._query(deal_query(NO_DEAL, self._config), "read a deal")
+        await self._query(milestones_query(NO_DEAL), "read milestones")
+        return "deals, lines and milestones can be read"
 
 
 def _object(answer: Answer) -> Mapping[str, object]:

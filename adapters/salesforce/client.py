@@ -3,8 +3,9 @@
 Sources: vendor page sections 2 (authentication), 4 (status codes and errors), 7 (SOQL).
 """
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import jwt
@@ -22,6 +23,7 @@ from adapters.errors import (
     RateLimited,
     Rejected,
     Transient,
+    Unsupported,
 )
 from adapters.http import Reply, VendorHttp
 from adapters.salesforce.config import ClientCredentials, JwtBearer, SalesforceConfig
@@ -34,6 +36,7 @@ PAGES_MAX: Final = 50
 TRANSIENT: Final = {"SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT"}
 """Refusals without effect (section 4): the row was locked, the server was busy."""
 RATE_LIMITED: Final = {"REQUEST_LIMIT_EXCEEDED", "TXN_SECURITY_METERING_ERROR"}
+"""And every code that starts with CONCURRENT."""
 MISSING: Final = {"NOT_FOUND", "ENTITY_IS_DELETED"}
 FORBIDDEN: Final = {
     "API_CURRENTLY_DISABLED",
@@ -44,6 +47,15 @@ FORBIDDEN: Final = {
     "INVALID_AUTH_HEADER",
 }
 DUPLICATE: Final = {"DUPLICATE_VALUE", "DUPLICATES_DETECTED"}
+UNSUPPORTED: Final = {"UNSUPPORTED_API_VERSION", "METHOD_NOT_ALLOWED"}
+WRAPPED: Final = TRANSIENT | DUPLICATE | FORBIDDEN
+KINDS: Final[dict[str, type[AdapterError]]] = {
+    **dict.fromkeys(TRANSIENT, Transient),
+    **dict.fromkeys(MISSING, NotFound),
+    **dict.fromkeys(FORBIDDEN, Forbidden),
+    **dict.fromkeys(UNSUPPORTED, Unsupported),
+}
+"""Every other code of a 4xx is a refusal: `Invalid` where it names a field, else `Rejected`."""
 DAILY_LIMIT_SECONDS: Final = 900.0
 """The daily limit lasts for hours (section 11): ask rarely."""
 BUSY_SECONDS: Final = 5.0
@@ -55,38 +67,56 @@ def classify(answer: Reply) -> AdapterError | None:
         return _sign_in_error(answer)
     first = _first(answer.json)
     code, message = str(first.get("errorCode", "")), str(first.get("message", ""))
-    fields = first.get("fields")
-    named = str(fields[0]) if isinstance(fields, list) and fields else None
+    if answer.status == 401 or not code:
+        return None  # the HTTP layer renews the token once
+    if code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY":
+        # The text of a trigger's exception may wrap the real refusal, a lock say (section 4).
+        code = next((known for known in sorted(WRAPPED) if known in message), code)
     if code == "UNKNOWN_EXCEPTION":
         kind = OutcomeUnknown if answer.write else Transient
         return kind(message, vendor_code=code)
-    # A trigger's exception may wrap a lock: the known code stands in its text (section 4).
-    if code in TRANSIENT or (code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY" and _locked(message)):
-        return Transient(message, vendor_code=code)
-    if code in RATE_LIMITED:
+    if code in RATE_LIMITED or code.startswith("CONCURRENT"):
         wait = DAILY_LIMIT_SECONDS if message.startswith("TotalRequests") else BUSY_SECONDS
         return RateLimited(message, vendor_code=code, retry_after_seconds=wait)
-    if code in MISSING:
-        return NotFound(message, vendor_code=code)
-    if answer.status == 401:
-        return None  # the HTTP layer renews the token once
-    if code in FORBIDDEN:
-        return Forbidden(message, vendor_code=code)
     if code in DUPLICATE:
-        return Duplicate(message, vendor_code=code)
-    if code and 400 <= answer.status < 500:
-        return (
-            Invalid(message, vendor_code=code, field=named)
-            if named
-            else Rejected(message, vendor_code=code)
-        )
-    return None
+        return Duplicate(message, vendor_code=code, record_id=_in_the_way(first, message))
+    if code in KINDS:
+        return KINDS[code](message, vendor_code=code)
+    return _refused(answer, code, message, first)
+
+
+def _refused(
+    answer: Reply, code: str, message: str, first: Mapping[str, object]
+) -> AdapterError | None:
+    if not 400 <= answer.status < 500:
+        return None
+    fields = first.get("fields")
+    if isinstance(fields, list) and fields:
+        return Invalid(message, vendor_code=code, field=str(fields[0]))
+    return Rejected(message, vendor_code=code)
+
+
+def _in_the_way(first: Mapping[str, object], message: str) -> str | None:
+    """Return the id of the record that is there already: in the text, or in the duplicate result.
+
+    Sources: section 4 (`DUPLICATE_VALUE`), section 10 (`DUPLICATES_DETECTED`).
+    """
+    named = re.search(r"record with id: ([A-Za-z0-9]{15,18})", message)
+    if named:
+        return named.group(1)
+    result = first.get("duplicateResult")
+    for name in ("matchResults", "matchRecords"):
+        rows = result.get(name) if isinstance(result, Mapping) else None
+        result = rows[0] if isinstance(rows, list) and rows else None
+    record = result.get("record") if isinstance(result, Mapping) else None
+    id_ = record.get("Id") if isinstance(record, Mapping) else None
+    return id_ if isinstance(id_, str) else None
 
 
 def _sign_in_error(answer: Reply) -> AdapterError | None:
     """Return what the token endpoint's refusal means: an object, not an array (section 2.4)."""
     body = answer.json
-    if not isinstance(body, dict) or "error" not in body:
+    if answer.status >= 500 or not isinstance(body, dict) or "error" not in body:
         return None
     code, text = str(body["error"]), str(body.get("error_description", ""))
     if code == "rate_limit_exceeded":
@@ -94,11 +124,7 @@ def _sign_in_error(answer: Reply) -> AdapterError | None:
     return Forbidden(f"Salesforce refuses the sign-in: {text or code}.", vendor_code=code)
 
 
-def _locked(message: str) -> bool:
-    return any(code in message for code in TRANSIENT)
-
-
-def _first(body: object) -> dict[str, object]:
+def _first(body: object) -> Mapping[str, object]:
     if isinstance(body, list) and body and isinstance(body[0], dict):
         return body[0]
     return {}

@@ -27,6 +27,7 @@ _ACCOUNT_STANDARD: Final = (
     "BillingStreet",
     "BillingCity",
     "BillingPostalCode",
+    "BillingState",
     "BillingStateCode",
     "BillingCountryCode",
 )
@@ -38,7 +39,7 @@ def deal_query(deal_id: str, config: SalesforceConfig) -> str:
     opportunity += ["SystemModstamp", *config.opportunity.model_dump().values()]
     account = [*_ACCOUNT_STANDARD, *config.account.model_dump().values()]
     line = ["Id", "Name", "Description", "ProductCode", "Quantity", "UnitPrice", "TotalPrice"]
-    line += [*config.line.model_dump().values()]
+    line += ["HasRevenueSchedule", *config.line.model_dump().values()]
     columns = [*opportunity, *(f"Account.{name}" for name in account)]
     # The id was checked against ID_PATTERN, the names against the configuration's pattern.
     return (
@@ -57,8 +58,17 @@ def milestones_query(deal_id: str) -> str:
     )
 
 
+def has_milestones(lines: Sequence[Row]) -> bool:
+    """Return whether any line has a revenue schedule, so that it is worth asking for."""
+    return any(line.get("HasRevenueSchedule") is True for line in lines)
+
+
 def deal_from(
-    row: Row, milestones: Sequence[Row], config: SalesforceConfig, connection: str
+    row: Row,
+    lines: Sequence[Row],
+    milestones: Sequence[Row],
+    config: SalesforceConfig,
+    connection: str,
 ) -> Deal:
     """Return the opportunity as a deal, exactly as read.
 
@@ -66,7 +76,6 @@ def deal_from(
         ContractBroken: a date or number is not what the field's type promises.
     """
     own = config.opportunity
-    lines = _rows(row.get("OpportunityLineItems"))
     account = row.get("Account")
     return Deal(
         crm=connection,
@@ -117,7 +126,7 @@ def _client(row: Row, config: SalesforceConfig) -> DealClient:
             street=_text(row, "BillingStreet"),
             city=_text(row, "BillingCity"),
             postal_code=_text(row, "BillingPostalCode"),
-            region=_text(row, "BillingStateCode"),
+            region=_text(row, "BillingStateCode") or _text(row, "BillingState"),
             country=_text(row, "BillingCountryCode"),
         ),
     )
@@ -149,14 +158,6 @@ def _milestone(row: Row) -> DealMilestone:
         due=_date(row, "ScheduleDate"),
         amount=_amount(row, "Revenue"),
     )
-
-
-def _rows(value: object) -> list[Row]:
-    """Return the rows of a child sub-select; without children it is null (section 7)."""
-    records = value.get("records") if isinstance(value, Mapping) else None
-    if not isinstance(records, list):
-        return []
-    return [record for record in records if isinstance(record, Mapping)]
 
 
 def _text(row: Row, name: str) -> str:

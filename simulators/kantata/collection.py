@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from simulators.kantata import custom_values, references
 from simulators.kantata.errors import ApiError, Problem, problem
-from simulators.kantata.filters import Filter, Predicate
+from simulators.kantata.filters import Filter, Predicate, hides_nothing
 from simulators.kantata.scene import CUSTOM_VALUES, REFERENCES, Scene
 from simulators.kantata.values import (
     BadValue,
@@ -173,10 +173,11 @@ class Collection:
     ) -> None:
         field = self.fields[name]
         try:
-            values[name] = parsed = parse_value(field, value)
+            parsed = parse_value(field, value)
         except BadValue as error:
             problems.append(problem(name, str(error)))
             return
+        values[name] = field.default if parsed is None else parsed
         if field.target:
             named = parsed if field.kind is Kind.REFERENCES else [parsed]
             for id_ in named if isinstance(named, list) else []:
@@ -219,14 +220,18 @@ class Collection:
         del scene, record
         return {}
 
-    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate | None:
-        """Return what default filters hide, in lists and by id alike; None hides nothing."""
+    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate:
+        """Return what default filters hide, in lists and by id alike."""
         del scene, query
+        return hides_nothing
 
-    def rows(self, scene: Scene, query: Mapping[str, str]) -> list[Record]:
-        """Return the rows a list starts from, before any filter."""
+    def check_list(self, scene: Scene, query: Mapping[str, str]) -> None:
+        """Refuse a list whose parameters are not whole."""
+
+    def sees_deleted(self, query: Mapping[str, str]) -> bool:
+        """Whether a request looks at deleted rows too."""
         del query
-        return scene.store.list(self.name, search=True)
+        return False
 
 
 def _default(field: Field) -> JsonValue:

@@ -24,6 +24,11 @@ Filter = Callable[["Scene", str], Predicate]
 """Makes a test of rows from the value of a query parameter."""
 
 
+def hides_nothing(_record: Record) -> bool:
+    """Hide no row: the default filter of most collections."""
+    return False
+
+
 def wanted_boolean(query: Mapping[str, str], name: str) -> bool | None:
     """Return a boolean parameter, None where it is not given.
 

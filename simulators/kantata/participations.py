@@ -20,9 +20,7 @@ class Participations(Collection):
     singular = "participation"
     noun = "Participation"
     fields: ClassVar[Mapping[str, Field]] = {
-        "workspace_id": Field(
-            Kind.REFERENCE, required=True, target="workspaces", on_update=False
-        ),
+        "workspace_id": Field(Kind.REFERENCE, required=True, target="workspaces", on_update=False),
         "user_id": Field(Kind.REFERENCE, required=True, target="users", on_update=False),
         "role": Field(Kind.CHOICE, choices=("maven", "buyer"), default="maven"),
         "access_level": Field(default="collaborator"),

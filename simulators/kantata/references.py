@@ -86,9 +86,8 @@ def match_references(scene: Scene, noun: str, query: Mapping[str, str]) -> Predi
         ApiError: 400, the single ref is typed integer, or the list of refs is too long.
     """
     tests: list[Predicate] = []
-    wanted = _wanted(query)
-    if wanted is not None:
-        found = _subjects(scene, noun, wanted)
+    found = find_subjects(scene, noun, query)
+    if found is not None:
         tests.append(lambda record: record.id in found)
     has = wanted_boolean(query, "has_external_references")
     if has is not None:
@@ -98,6 +97,12 @@ def match_references(scene: Scene, noun: str, query: Mapping[str, str]) -> Predi
         lacking = _subjects(scene, noun, {"service_name": [without]})
         tests.append(lambda record: record.id not in lacking)
     return (lambda record: all(test(record) for test in tests)) if tests else None
+
+
+def find_subjects(scene: Scene, noun: str, query: Mapping[str, str]) -> set[str] | None:
+    """Return the ids of the subjects which the reference parameters name, None without any."""
+    wanted = _wanted(query)
+    return None if wanted is None else _subjects(scene, noun, wanted)
 
 
 def _wanted(query: Mapping[str, str]) -> dict[str, list[str]] | None:

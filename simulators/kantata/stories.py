@@ -1,6 +1,7 @@
 """Tasks, deliverables, milestones and issues of a project (section 7)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from simulators.kantata.collection import Collection, Links
@@ -10,6 +11,7 @@ from simulators.kantata.filters import (
     Predicate,
     by_id,
     by_text,
+    hides_nothing,
     wanted_boolean,
     when_true,
 )
@@ -55,9 +57,7 @@ class Stories(Collection):
     fields: ClassVar[Mapping[str, Field]] = {
         "title": Field(required=True, length_max=TITLE_LENGTH_MAX),
         "story_type": Field(Kind.CHOICE, required=True, choices=_TYPES),
-        "workspace_id": Field(
-            Kind.REFERENCE, required=True, target="workspaces", on_update=False
-        ),
+        "workspace_id": Field(Kind.REFERENCE, required=True, target="workspaces", on_update=False),
         "description": Field(length_max=DESCRIPTION_LENGTH_MAX),
         "parent_id": Field(Kind.REFERENCE, target=NAME),
         "start_date": Field(Kind.DATE),
@@ -70,8 +70,8 @@ class Stories(Collection):
         "budget_estimate_in_cents": Field(Kind.INTEGER),
         "cost_budget_in_cents": Field(Kind.INTEGER),
         "time_estimate_in_minutes": Field(Kind.INTEGER),
-        "billable": Field(Kind.BOOLEAN, default=True),
-        "fixed_fee": Field(Kind.BOOLEAN, default=False),
+        "billable": Field(Kind.BOOLEAN),
+        "fixed_fee": Field(Kind.BOOLEAN),
         "weight": Field(Kind.INTEGER),
         "time_trackable": Field(Kind.BOOLEAN, default=True),
         "archived": Field(Kind.BOOLEAN, default=False),
@@ -116,7 +116,7 @@ class Stories(Collection):
             try:
                 self.create(scene, below)
             except ApiError as error:
-                named = [problem(f"sub_stories.{p.field}", p.message) for p in error.problems]
+                named = [replace(p, field=f"sub_stories.{p.field}") for p in error.problems]
                 raise ApiError(error.status, named) from error
         return record
 
@@ -133,9 +133,9 @@ class Stories(Collection):
         record: Record | None,
         problems: list[Problem],
     ) -> None:
-        for name in ("billable", "fixed_fee"):  # None: the project's own default
-            if record is None and given.get(name) is None:
-                given[name] = self.fields[name].default
+        for name in ("billable", "fixed_fee"):
+            if given.get(name) is None:
+                given.pop(name, None)  # the project's own default, or what stands, holds
         _settle_state(fields, given, problems)
         if not 0 <= integer_in(fields, "percentage_complete") <= _COMPLETE:
             problems.append(problem("percentage_complete", "must be between 0 and 100"))
@@ -163,18 +163,15 @@ class Stories(Collection):
                 self.drop(scene, row)
         scene.store.update(record, {"deleted_at": now})
 
-    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate | None:
+    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate:
         """Hide archived stories unless they are asked for."""
         del scene
         if wanted_boolean(query, "show_archived"):
-            return None
+            return hides_nothing
         return lambda record: record.fields["archived"] is True
 
-    def rows(self, scene: Scene, query: Mapping[str, str]) -> list[Record]:
-        """Return deleted stories too where `show_deleted` asks for them."""
-        if wanted_boolean(query, "show_deleted"):
-            return [row for row in scene.store.everything() if row.type == NAME]
-        return super().rows(scene, query)
+    def sees_deleted(self, query: Mapping[str, str]) -> bool:
+        return wanted_boolean(query, "show_deleted") is True
 
     def linked(self, scene: Scene, record: Record, include: str) -> Sequence[str]:
         match include:

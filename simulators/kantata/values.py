@@ -1,5 +1,6 @@
 """Kinds of fields, and how a value from JSON or a form becomes one that is stored."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -76,27 +77,7 @@ def parse_value(field: Field, value: JsonValue) -> JsonValue:
     """
     if value is None or (value == "" and field.kind is not Kind.TEXT):
         return [] if field.kind in (Kind.REFERENCES, Kind.LIST) else None
-    match field.kind:
-        case Kind.TEXT:
-            return _text(field, value)
-        case Kind.BOOLEAN:
-            return parse_boolean(value)
-        case Kind.INTEGER:
-            return _integer(value)
-        case Kind.NUMBER:
-            return float(_decimal(value))
-        case Kind.MONEY:
-            return str(_decimal(value))
-        case Kind.DATE:
-            return parse_date(value).isoformat()
-        case Kind.CHOICE:
-            return _choice(field, value)
-        case Kind.REFERENCE:
-            return parse_id(value)
-        case Kind.REFERENCES:
-            return [parse_id(each) for each in _list(value)]
-        case Kind.LIST:
-            return _list(value)
+    return _PARSERS[field.kind](field, value)
 
 
 def parse_boolean(value: JsonValue) -> bool:
@@ -221,3 +202,17 @@ def _list(value: JsonValue) -> list[JsonValue]:
     if not isinstance(value, list):
         raise BadValue("must be a list")
     return value
+
+
+_PARSERS: Mapping[Kind, Callable[[Field, JsonValue], JsonValue]] = {
+    Kind.TEXT: _text,
+    Kind.BOOLEAN: lambda _, value: parse_boolean(value),
+    Kind.INTEGER: lambda _, value: _integer(value),
+    Kind.NUMBER: lambda _, value: float(_decimal(value)),
+    Kind.MONEY: lambda _, value: str(_decimal(value)),
+    Kind.DATE: lambda _, value: parse_date(value).isoformat(),
+    Kind.CHOICE: _choice,
+    Kind.REFERENCE: lambda _, value: parse_id(value),
+    Kind.REFERENCES: lambda _, value: [parse_id(each) for each in _list(value)],
+    Kind.LIST: lambda _, value: [*_list(value)],
+}

@@ -13,6 +13,7 @@ from simulators.kantata.filters import (
     by_ids,
     by_text,
     containing,
+    hides_nothing,
     wanted_boolean,
 )
 from simulators.kantata.participations import join
@@ -175,14 +176,14 @@ class Workspaces(Collection):
             for row in scene.of_workspace(collection, record.id):
                 self.drop(scene, row)
 
-    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate | None:
+    def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate:
         """Hide archived projects, also from `GET /{id}`, unless they are asked for."""
         del scene
         only_archived = wanted_boolean(query, "archived")
         if only_archived is not None:
             return lambda record: (record.fields["archived"] is True) != only_archived
         if wanted_boolean(query, "include_archived"):
-            return None
+            return hides_nothing
         return lambda record: record.fields["archived"] is True
 
     def linked(self, scene: Scene, record: Record, include: str) -> Sequence[str]:

@@ -60,8 +60,7 @@ async def options(tmp_path: Path) -> AsyncIterator[Callable[..., StackOptions]]:
         return StackOptions.model_validate({"directory": folders[-1], **given})
 
     yield make
-    for folder in folders:
-        await down(folder)
+    await asyncio.gather(*(down(folder) for folder in folders))
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -88,13 +87,15 @@ async def in_foreground(options: StackOptions) -> tuple[StackInfo, asyncio.Task[
 
 async def test_data_survives_down_and_up(options: Callable[..., StackOptions]) -> None:
     said: list[str] = []
-    asked = options(without={"worker"}, progress=said.append)
+    asked = options(without=frozenset(), progress=said.append)
     first = await up_detached(asked)
     assert load(asked.directory) == first
     assert "The simulators are ready, filled with the standard deals: salesforce" in "\n".join(said)
     await leave_traces(first)
     await check_configuration(first)
     await check_temporal(first)
+    assert said[-1] == "The worker is ready"
+    assert set(first.processes) == {"postgres", "temporal", "simulators", "worker"}
 
     # Ports in use and a folder in use, while it runs.
     with pytest.raises(

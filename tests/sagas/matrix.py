@@ -7,8 +7,7 @@ header `X-Correlation-Id`. So a new saga or step is in the matrix by itself.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -119,7 +118,8 @@ class Clean:
     """New live records by (vendor, type)."""
     steps: dict[str, str]
     """Step to the vendor it talks to."""
-    first_calls: dict[str, int] = field(default_factory=dict)
+    changed: set[str]
+    """Fields of records that were there before and that the saga may change."""
 
 
 def correlation(step: str, *, undo: bool = False) -> str:
@@ -135,14 +135,15 @@ def step_of(call: CallView) -> str:
     return step.partition(":")[0] + ("#undo" if hash_ else "")
 
 
-async def effects(world: World, account: str) -> Iterator[tuple[int, str, str]]:
-    """Return all effects of an account in their order: (order, step, effect)."""
-    found: list[tuple[str, int, str, str]] = []
-    for vendor in VENDORS:
-        for call in await world.control.calls(vendor, account):
-            for effect in call["effects"]:
-                found.append((call["at"], call["n"], step_of(call), effect["effect"]))
-    return iter([(n, step, effect) for _, n, step, effect in sorted(found)])
+async def effects(world: World, account: str) -> list[str]:
+    """Return the steps (`#undo` for undos) that had effects in an account, in their order."""
+    found = [
+        (call["at"], vendor, effect["order"], step_of(call))
+        for vendor in VENDORS
+        for call in await world.control.calls(vendor, account)
+        for effect in call["effects"]
+    ]
+    return [step for *_, step in sorted(found)]
 
 
 async def observe(world: World, slug: str) -> Clean:
@@ -150,16 +151,25 @@ async def observe(world: World, slug: str) -> Clean:
     account = await world.account()
     before = await world.live(account)
     handle = await world.start(account, slug)
-    item = await world.passed_gates(handle)
-    assert item is None
-    result = await world.result(handle)
+    result = await world.finished(handle)
     assert result.outcome == "completed", result
     steps: dict[str, str] = {}
     for vendor in VENDORS:
         for call in await world.control.calls(vendor, account):
             if step := step_of(call):
                 steps.setdefault(step, vendor)
-    return Clean(slug, created(before, await world.live(account)), steps)
+    after = await world.live(account)
+    return Clean(slug, created(before, after), steps, changed(before, after))
+
+
+def changed(before: Snapshot, after: Snapshot) -> set[str]:
+    """Return the names of the fields that differ in records that were there before."""
+    names: set[str] = set()
+    for key in before.keys() & after.keys():
+        old, new = before[key], after[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            names |= {name for name in {*old, *new} if old.get(name) != new.get(name)}
+    return names
 
 
 def created(before: Snapshot, after: Snapshot) -> Counter[tuple[str, str]]:
@@ -178,19 +188,37 @@ def assert_untouched(before: Snapshot, after: Snapshot, *, but: set[str]) -> Non
         assert old == new, f"{key} was changed"
 
 
-def assert_undone_in_reverse(log: list[tuple[int, str, str]]) -> None:
-    """Assert that undos took effect in reverse order of the steps' first effects."""
-    done = [step for _, step, _ in log if not step.endswith("#undo")]
-    first_done = list(dict.fromkeys(done))
-    undone = [step.removesuffix("#undo") for _, step, _ in log if step.endswith("#undo")]
-    order = [step for step in dict.fromkeys(undone) if step in first_done]
-    ranks = [first_done.index(step) for step in order]
-    branches = {"provision_erp_project", "provision_psa_client", "provision_psa_project"}
-    for earlier, later in itertools.pairwise(order):
-        if {earlier, later} & branches and ranks[order.index(earlier)] < ranks[order.index(later)]:
-            continue  # the two branches are independent of one another
-        assert first_done.index(earlier) > first_done.index(later), f"{earlier} before {later}"
-    assert len(ranks) == len(set(ranks))
+BRANCHES = (
+    {"provision_erp_project"},
+    {
+        "provision_psa_client",
+        "provision_psa_project",
+        "provision_tasks",
+        "provision_milestones",
+    },
+)
+"""Steps of different branches do not depend on one another; tasks and milestones neither."""
+
+
+def independent(one: str, other: str) -> bool:
+    """Return whether two steps may be undone in any order."""
+    if {one, other} in (
+        {"provision_tasks", "provision_milestones"},
+        {"link_psa_project", "link_erp_project"},
+    ):
+        return True
+    return any(one in branch and other in BRANCHES[1 - i] for i, branch in enumerate(BRANCHES))
+
+
+def assert_undone_in_reverse(log: list[str]) -> None:
+    """Assert that undos took effect in reverse order of dependency."""
+    done = list(dict.fromkeys(step for step in log if step and not step.endswith("#undo")))
+    undone = dict.fromkeys(step.removesuffix("#undo") for step in log if step.endswith("#undo"))
+    order = [step for step in undone if step in done]
+    for i, earlier in enumerate(order):
+        for later in order[i + 1 :]:
+            if not independent(earlier, later):
+                assert done.index(earlier) > done.index(later), f"{earlier} undone before {later}"
 
 
 VERBS = {Answer.RETRY: Verb.RETRY, Answer.ROLL_BACK: Verb.ROLL_BACK}

@@ -1,14 +1,20 @@
 """docker-compose.yml and Dockerfile, as far as they can be checked without containers."""
 
+import asyncio
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from sqlalchemy import text
 
 from operations.config import load_config
+from store.database import Database
+from tests.support.postgres import PostgresForTests
 
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$")
@@ -40,6 +46,7 @@ def test_every_part_is_there() -> None:
         "temporal",
         "temporal-namespace",
         "temporal-ui",
+        "migrate",
         "worker",
     }
 
@@ -127,6 +134,25 @@ class TestWorker:
         assert mode == "ro"
 
 
+async def test_the_migration_brings_an_empty_database_up_to_date(
+    postgres: PostgresForTests,
+) -> None:
+    url = await postgres.create("of_compose", template="template0")
+    python, *script = SERVICES["migrate"]["command"]
+    assert python == "python"
+    ran = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *script,
+        cwd=ROOT,
+        env={**os.environ, "DEALTHREAD_STORE__URL": url.get_secret_value()},
+    )
+    assert await ran.wait() == 0
+    database = Database(url)
+    assert await database.first(text("SELECT count(*) FROM alembic_version")) == (1,)
+    await database.aclose()
+    await postgres.drop("of_compose")
+
+
 class TestDockerfile:
     def test_its_images_are_pinned_and_slim(self) -> None:
         images = [line.split()[1] for line in dockerfile_lines("FROM")]
@@ -152,5 +178,5 @@ def dockerfile_lines(instruction: str) -> list[str]:
 
 
 def _joined() -> Iterator[str]:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    yield from (line for line in text.splitlines() if line and not line.startswith("#"))
+    written = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    yield from (line for line in written.splitlines() if line and not line.startswith("#"))

@@ -158,7 +158,8 @@ class TestSecrets:
                 CONNECTION + "[connections.netsuite.secrets]\ntoken_secret = 'x'",
                 (
                     "dealthread.toml: connections.netsuite.secrets.token_secret: a secret has no "
-                    "place in this file: set DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__TOKEN_SECRET, "
+                    "place in this file: "
+                    "set DEALTHREAD_CONNECTIONS__NETSUITE__SECRETS__TOKEN_SECRET, "
                     "or name files with secrets_dir or secret_files."
                 ),
             ),

@@ -1,0 +1,35 @@
+"""What an administrator says about a Kantata account: token, and the ids of its custom fields."""
+
+from pydantic import Field, SecretStr
+
+from adapters.settings import Strict, VendorSettings
+
+ID = r"^[0-9]{1,18}$"
+
+
+class AccessToken(Strict):
+    """The token of a dedicated administrator; it does not expire (vendor page section 2)."""
+
+    token: SecretStr
+
+
+class IntegrationKeyFields(Strict):
+    """Ids of the custom text fields with the unique constraint (vendor page section 13).
+
+    They make the server refuse a second record with the same key: the only real guard.
+    """
+
+    workspace: str = Field("31", pattern=ID)
+    workspace_group: str = Field("32", pattern=ID)
+    story: str = Field("33", pattern=ID)
+
+
+class KantataConfig(VendorSettings):
+    """One Kantata account."""
+
+    auth: AccessToken
+    integration_key_fields: IntegrationKeyFields = IntegrationKeyFields()
+    key_service: str = "dealthread-saga"
+    """Service name of the external references that carry our keys."""
+    erp_service: str = "dealthread-erp"
+    """Service name of those that carry the ERP's project ids."""

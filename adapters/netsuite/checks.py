@@ -1,0 +1,112 @@
+"""The connection check of NetSuite: each step reads, none writes."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from adapters.errors import ContractBroken, Invalid
+from adapters.netsuite import mapping
+from adapters.netsuite.config import NetSuiteConfig
+from adapters.netsuite.records import ROOT, RecordService, json_object
+from adapters.ports import Check
+
+CLOCK_SKEW_SECONDS_MAX: Final = 120.0
+
+
+class ConnectionCheck:
+    """The steps of the check, for one account."""
+
+    def __init__(self, records: RecordService, config: NetSuiteConfig) -> None:
+        """Use the account's records."""
+        self._records = records
+        self._config = config
+
+    def steps(self) -> tuple[Check, ...]:
+        """Return the steps in order; each assumes the earlier ones."""
+        return (
+            Check("reach", self.reach, "Check base_url: the account's SuiteTalk host."),
+            Check(
+                "sign in",
+                self.sign_in,
+                "Check the integration record, its token or certificate, the account id and the "
+                "clock; the Login Audit Trail in NetSuite names the cause.",
+            ),
+            Check(
+                "permission",
+                self.permission,
+                "Give the role REST Web Services, SuiteAnalytics Workbook, and View on customers "
+                "and subsidiaries. Turn on OneWorld and multiple currencies.",
+            ),
+            Check(
+                "fields",
+                self.fields,
+                f"Create the entity field {self._config.psa_project_field} and apply it to "
+                "projects, or name yours in settings.psa_project_field.",
+            ),
+            Check("mappings", self.mappings, "Correct settings.currencies or settings.terms."),
+        )
+
+    async def reach(self) -> str:
+        """Ask without a signature: NetSuite refuses that in its own words."""
+        try:
+            answer = await self._records.http.request(
+                "GET",
+                f"{ROOT}/metadata-catalog",
+                operation="reach NetSuite",
+                write=False,
+                authenticated=False,
+                expect=range(200, 500),
+            )
+        except Invalid as error:
+            raise ContractBroken(str(error)) from error
+        if not isinstance(answer.json, Mapping) or "o:errorDetails" not in answer.json:
+            raise ContractBroken("Something else than NetSuite answers here.", raw=answer.text)
+        stamp = answer.headers.get("Date")
+        if stamp is None:
+            return "reached"
+        skew = abs((datetime.now(UTC) - parsedate_to_datetime(stamp)).total_seconds())
+        if skew > CLOCK_SKEW_SECONDS_MAX:
+            raise Invalid(f"This machine's clock is {skew:.0f} s away; signatures carry the time.")
+        return f"reached; clocks {skew:.0f} s apart"
+
+    async def sign_in(self) -> str:
+        """Ask the smallest query there is."""
+        await self._records.query("SELECT id FROM currency ORDER BY id", "sign in")
+        return f"signed in by {self._config.auth.kind}"
+
+    async def permission(self) -> str:
+        """Ask the queries of the acts about a customer that cannot exist."""
+        ask = self._records.query
+        await ask(mapping.client_query("0"), "search clients")
+        await ask(mapping.relationship_query("0", "0"), "look for subsidiaries")
+        rows = await ask("SELECT id FROM subsidiary ORDER BY id", "list subsidiaries")
+        return f"customers can be searched; {len(rows)} subsidiaries visible"
+
+    async def fields(self) -> str:
+        """Look for the custom field in the project's schema (Getting metadata)."""
+        answer = await self._records.http.request(
+            "GET",
+            f"{ROOT}/metadata-catalog/job",
+            operation="describe the project",
+            write=False,
+            headers={"Accept": "application/schema+json"},
+        )
+        fields = json_object(answer).get("properties")
+        name = self._config.psa_project_field
+        if not isinstance(fields, Mapping) or name not in fields:
+            raise Invalid(f"Projects have no field {name}.", field=name)
+        return f"{name} is there"
+
+    async def mappings(self) -> str:
+        """Compare the configured internal ids with those of the account."""
+        wrong = await self._unknown("currency", self._config.currencies)
+        wrong += await self._unknown("term", self._config.terms)
+        if wrong:
+            raise Invalid(f"These have ids that do not exist: {', '.join(wrong)}.", field=wrong[0])
+        return "currencies and terms exist"
+
+    async def _unknown(self, table: str, mapped: Mapping[str, str]) -> list[str]:
+        query = f"SELECT id FROM {table} ORDER BY id"  # noqa: S608 - a constant of ours
+        known = {str(row.get("id")) for row in await self._records.query(query, f"list {table}")}
+        return [name for name, id_ in mapped.items() if id_ not in known]

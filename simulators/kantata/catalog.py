@@ -1,0 +1,50 @@
+"""Every collection that the simulator has, by its plural name."""
+
+from simulators.kantata.attachments import CustomFieldValues, ExternalReferences
+from simulators.kantata.billing import AdditionalItems, BillingMilestones, FixedFeeItems, Invoices
+from simulators.kantata.collection import Collection
+from simulators.kantata.master import (
+    CustomFieldChoices,
+    CustomFields,
+    RateCards,
+    RateCardSets,
+    Roles,
+    Users,
+    WorkspaceGroups,
+)
+from simulators.kantata.participations import Participations
+from simulators.kantata.stories import Stories
+from simulators.kantata.templates import ProjectTemplates
+from simulators.kantata.time_entries import Expenses, TimeEntries
+from simulators.kantata.workspaces import Workspaces
+
+_COLLECTIONS: tuple[Collection, ...] = (
+    Workspaces(),
+    WorkspaceGroups(),
+    Stories(),
+    BillingMilestones(),
+    ExternalReferences(),
+    CustomFields(),
+    CustomFieldChoices(),
+    CustomFieldValues(),
+    Users(),
+    Participations(),
+    Roles(),
+    RateCardSets(),
+    RateCards(),
+    ProjectTemplates(),
+    TimeEntries(),
+    Expenses(),
+    Invoices(),
+    FixedFeeItems(),
+    AdditionalItems(),
+)
+CATALOG = {collection.name: collection for collection in _COLLECTIONS}
+
+_IDS_PER_TYPE = 10_000_000
+
+
+def make_id(type_: str, number: int) -> str:
+    """Return a numeric id in a range of its own, so that no id of one type fits another."""
+    place = list(CATALOG).index(type_) + 1 if type_ in CATALOG else 0
+    return str(place * _IDS_PER_TYPE + number)

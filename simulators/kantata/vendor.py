@@ -1,0 +1,215 @@
+"""Kantata OX as the kit sees it: routes, sign-in, faults, seeds and the acts of people."""
+
+# ruff: noqa: A002 - `type` is what every vendor calls it
+
+from collections.abc import Mapping, Sequence
+
+from simulators.kantata import limits, oauth
+from simulators.kantata.catalog import CATALOG, make_id
+from simulators.kantata.collection import Collection
+from simulators.kantata.errors import (
+    ApiError,
+    Problem,
+    ProblemType,
+    answer,
+    no_route,
+    rate_limited,
+    system,
+    unauthorized,
+)
+from simulators.kantata.references import put_inline
+from simulators.kantata.request_keys import keys_of
+from simulators.kantata.routes import BASE, path_segments, serve
+from simulators.kantata.scene import Scene
+from simulators.kantata.seed import fill, set_up
+from simulators.kit import (
+    Account,
+    Call,
+    Clock,
+    Fault,
+    FaultKind,
+    JsonValue,
+    Record,
+    Reply,
+    ReplyError,
+    Route,
+    Vendor,
+)
+
+SCREEN_SERVICE = "dealthread-saga"
+"""Service of the reference which a record gets that a test creates with a key."""
+
+_OAUTH = "/oauth/"
+
+
+class Kantata(Vendor):
+    """The PSA: keyed results, external references, projects, stories, milestones, time, invoices.
+
+    Fault `options`: `message`, `field`, `index`, `type` and `status` change what is answered;
+    `html` makes `fail_before` answer a page instead of JSON; `revoke` makes `expire_auth` void the
+    token for good, which otherwise is refused once.
+    """
+
+    name = "kantata"
+
+    def routes(self) -> Sequence[Route]:
+        """Return the OAuth endpoints and the API tree."""
+        return (
+            Route("GET", _OAUTH + "authorize", oauth.authorize, public=True),
+            Route("POST", _OAUTH + "token", oauth.token, public=True),
+            Route("POST", _OAUTH + "revoke", oauth.revoke, public=True),
+            Route("*", BASE + "{rest:.*}", serve),
+        )
+
+    def new_account(self, name: str, clock: Clock) -> Account:
+        """Make an account with its administrator and its custom fields."""
+        account = Account(name, clock, make_id)
+        set_up(account)
+        return account
+
+    def authenticate(self, call: Call) -> str:
+        """Accept a token that is not revoked."""
+        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
+        name = oauth.account_of_token(token) if scheme.lower() == "bearer" else None
+        if name is None:
+            raise ReplyError(unauthorized().reply())
+        if not oauth.is_valid(call.open_account(name), token):
+            raise ReplyError(unauthorized().reply(), name)
+        return name
+
+    def account_of(self, call: Call) -> str:
+        """Read the account from the client id or the token."""
+        return oauth.account_of_sign_in(call)
+
+    def credentials(self, account: str) -> dict[str, str]:
+        """Return the administrator's token, and the app's id, secret and redirect URI."""
+        return oauth.credentials(account)
+
+    def request_keys(self, call: Call) -> tuple[str, ...]:
+        """Return refs and ids of records that a request names."""
+        return keys_of(call)
+
+    def is_search(self, call: Call) -> bool:
+        """Lists are what a stale index answers."""
+        is_api = call.path.startswith(BASE)
+        return is_api and call.method == "GET" and len(path_segments(call.path)) == 1
+
+    def concurrency_limit(self, account: Account) -> int | None:
+        """Return the limit that a test has set."""
+        return limits.concurrency_limit(account)
+
+    def fault_reply(self, kind: FaultKind, call: Call, fault: Fault) -> Reply:
+        """Return section 4's wire form of a fault."""
+        if call.path.startswith(_OAUTH):
+            return _oauth_fault(kind)
+        options = fault.spec.options
+        if kind is FaultKind.EXPIRE_AUTH:
+            if options.get("revoke"):
+                token = call.headers.get("Authorization", "").partition(" ")[2]
+                oauth.revoke_token(call.account, token)
+            return unauthorized().reply()
+        if kind is FaultKind.FAIL_BEFORE and options.get("html"):
+            page = "<html><body>We are down for maintenance</body></html>"
+            return Reply(503, page, {"Content-Type": "text/html; charset=utf-8"})
+        return _adjusted(_usual(kind), options).reply()
+
+    def not_found_reply(self, call: Call) -> Reply:
+        """Return the vendor's 404."""
+        del call
+        return no_route().reply()
+
+    def seed(
+        self, account: Account, scenario: str, count: int, seed: int
+    ) -> Mapping[str, JsonValue]:
+        """Add the master data; see `seed.fill`."""
+        del count, seed
+        return fill(account, scenario)
+
+    def screen_create(
+        self, account: Account, type: str, fields: dict[str, JsonValue], key: str | None
+    ) -> Record:
+        """Create an object as a person does; a key becomes an external reference."""
+        scene, collection = Scene(account, CATALOG), _collection(type)
+        try:
+            with scene.transaction():
+                record = collection.create(scene, fields)
+                if key is not None:
+                    reference: dict[str, JsonValue] = {
+                        "service_name": SCREEN_SERVICE,
+                        "service_model": collection.singular,
+                        "service_model_ref": key,
+                        "status": "successful",
+                    }
+                    put_inline(scene, collection.noun, record, reference)
+        except ApiError as error:
+            raise ValueError(str(error)) from error
+        return record
+
+    def screen_update(
+        self, account: Account, record: Record, changes: dict[str, JsonValue]
+    ) -> Record:
+        """Change an object as a person does; what only administrators see is set as it is."""
+        if record.type not in CATALOG or "update" not in CATALOG[record.type].can:
+            return account.store.update(record, changes)
+        scene = Scene(account, CATALOG)
+        readable = CATALOG[record.type].fields
+        fixed = {n: v for n, v in changes.items() if n in readable and not readable[n].on_update}
+        try:
+            with scene.transaction():
+                CATALOG[record.type].update(scene, record, changes)
+                account.store.update(record, fixed)
+        except ApiError as error:
+            raise ValueError(str(error)) from error
+        return record
+
+    def screen_delete(self, account: Account, record: Record) -> None:
+        """Delete an object as a person does, who is refused what the API refuses."""
+        scene = Scene(account, CATALOG)
+        try:
+            with scene.transaction():
+                _collection(record.type).delete(scene, record)
+        except ApiError as error:
+            raise ValueError(str(error)) from error
+
+
+def _collection(type: str) -> Collection:
+    found = CATALOG.get(type)
+    if found is None:
+        raise ValueError(f"no collection {type!r}: there are {', '.join(CATALOG)}")
+    return found
+
+
+def _usual(kind: FaultKind) -> ApiError:
+    match kind:
+        case FaultKind.REJECT:
+            problem = Problem(ProblemType.VALIDATION, "Title is invalid", "title")
+            return ApiError(422, [problem])
+        case FaultKind.RATE_LIMIT:
+            return rate_limited()
+        case FaultKind.FAIL_BEFORE:
+            return system(503, "Service Unavailable")
+        case _:
+            return system(500, "Internal Server Error")
+
+
+def _adjusted(error: ApiError, options: Mapping[str, JsonValue]) -> ApiError:
+    status, index = options.get("status"), options.get("index")
+    field = options.get("field", error.problems[0].field)
+    problem = Problem(
+        ProblemType(str(options.get("type", error.problems[0].type.value))),
+        str(options.get("message", error.problems[0].message)),
+        None if field is None else str(field),
+        index if isinstance(index, int) else None,
+    )
+    return ApiError(status if isinstance(status, int) else error.status, [problem])
+
+
+def _oauth_fault(kind: FaultKind) -> Reply:
+    match kind:
+        case FaultKind.RATE_LIMIT:
+            return rate_limited().reply()
+        case FaultKind.REJECT | FaultKind.EXPIRE_AUTH:
+            words = "The authorization grant is invalid or expired"
+            return answer(400, {"error": "invalid_grant", "error_description": words})
+        case _:
+            return answer(503, {"error": "temporarily_unavailable"})

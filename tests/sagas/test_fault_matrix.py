@@ -1,0 +1,152 @@
+"""Every step under every class of failure and every decision: all there or none there.
+
+The number of cases is printed. `make soak` runs the full product.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from canonical.saga import Outcome, SagaResult, Verb, WorkItemKind
+from tests.sagas.matrix import (
+    FAULTS,
+    SCENARIOS,
+    Answer,
+    Case,
+    Clean,
+    FaultClass,
+    Snapshot,
+    assert_undone_in_reverse,
+    assert_untouched,
+    correlation,
+    created,
+    do_cases,
+    effects,
+    full_cases,
+    observe,
+    undo_cases,
+)
+from tests.support.world import World
+
+pytestmark = [pytest.mark.fault_matrix]
+
+OWN_FIELDS = {
+    "ERP_Customer_Id__c",
+    "ERP_Project_Id__c",
+    "PSA_Project_Id__c",
+    "Integration_Status__c",
+}
+IN_FLIGHT = 12
+LAST_UNDOABLE = "write_back"
+"""Where sagas are made to stop, so that every undo runs."""
+
+_clean: dict[str, Clean] = {}
+_slots = asyncio.Semaphore(IN_FLIGHT)
+
+
+async def clean_run_with(world: World, step: str) -> Clean:
+    """Return the observation of the first scenario whose clean run has the step."""
+    for slug in SCENARIOS:
+        if slug not in _clean:
+            _clean[slug] = await observe(world, slug)
+        if step in _clean[slug].steps:
+            return _clean[slug]
+    raise AssertionError(f"no scenario goes through {step}: add one to SCENARIOS")
+
+
+async def arm(world: World, account: str, clean: Clean, case: Case) -> tuple[str, str]:
+    """Set the case's fault at its step; return vendor and fault id."""
+    vendor = clean.steps[case.step]
+    match: dict[str, Any] = {"correlation": correlation(case.step, undo=case.undo)}
+    if case.step not in {"plan_opportunity", "match_client"}:
+        match["write"] = True
+    fault = dict(FAULTS[case.fault])
+    kind = str(fault.pop("kind"))
+    return vendor, await world.control.add_fault(vendor, account, match, kind, **fault)
+
+
+async def answer(world: World, handle: WorkflowHandle[Any, SagaResult], case: Case) -> SagaResult:
+    """Decide about whatever parks, as the case says, until the saga has ended."""
+    ended = asyncio.create_task(world.result(handle))
+    cancelled = False
+    while not ended.done():
+        for stored in await world.store.work_items.list(workflow_id=handle.id):
+            item = stored.item
+            if item.kind is WorkItemKind.GATE:
+                await world.decide(item, Verb.APPROVE, by="fiona")
+            elif item.kind is WorkItemKind.UNDO or case.answer is Answer.RETRY:
+                await world.decide(item, Verb.RETRY)
+            elif case.answer is Answer.CANCEL and not cancelled:
+                cancelled = True
+                await handle.cancel()
+            elif case.answer is Answer.ROLL_BACK and Verb.ROLL_BACK in item.verbs:
+                await world.decide(item, Verb.ROLL_BACK)
+            elif case.answer is Answer.ROLL_BACK or Verb.ROLL_BACK not in item.verbs:
+                await world.decide(item, Verb.RETRY)  # past the pivot there is only forward
+        await asyncio.wait({ended}, timeout=0.05)
+    return await ended
+
+
+async def run_case(world: World, case: Case) -> None:
+    """Run one case and let the simulators' records decide."""
+    async with _slots:
+        clean = await clean_run_with(world, case.step)
+        account = await world.account()
+        before = await world.live(account)
+        vendor, fault_id = await arm(world, account, clean, case)
+        if case.undo:
+            stop = {"write": True, "correlation": correlation(LAST_UNDOABLE)}
+            await world.control.add_fault("salesforce", account, dict(stop), "fail_after")
+        handle = await world.start(account, clean.slug)
+        forward = Case(case.saga, case.step, case.fault, Answer.ROLL_BACK) if case.undo else case
+        result = await answer(world, handle, forward)
+        faults = {each["id"]: each for each in await world.control.faults(vendor, account)}
+        assert faults[fault_id]["hits"] == 1, f"the fault never met {case.step}"
+        await assert_all_or_none(world, account, clean, before, result)
+
+
+async def assert_all_or_none(
+    world: World, account: str, clean: Clean, before: Snapshot, result: SagaResult
+) -> None:
+    """The oracle: everything or nothing, nothing twice, what was there as before."""
+    after = await world.live(account)
+    log = await effects(world, account)
+    if result.outcome is Outcome.COMPLETED:
+        assert created(before, after) == clean.created
+        assert_untouched(before, after, but=OWN_FIELDS | clean.changed)
+    else:
+        assert result.outcome is Outcome.ROLLED_BACK, result
+        assert created(before, after) == {}
+        assert_untouched(before, after, but=set())
+        assert_undone_in_reverse(log)
+
+
+async def run_cases(world: World, cases: list[Case]) -> None:
+    """Run cases side by side and report every one that failed."""
+    ended = await asyncio.gather(*(run_case(world, case) for case in cases), return_exceptions=True)
+    failed = [
+        f"{case}: {type(end).__name__}: {end}"
+        for case, end in zip(cases, ended, strict=True)
+        if end is not None
+    ]
+    assert not failed, f"{len(failed)} of {len(cases)} cases:\n" + "\n".join(failed)
+
+
+@pytest.mark.parametrize("fault", FaultClass)
+async def test_every_step_meets_every_class_and_every_decision(
+    world: World, fault: FaultClass
+) -> None:
+    await run_cases(world, [case for case in do_cases() if case.fault is fault])
+
+
+@pytest.mark.parametrize("fault", FaultClass)
+async def test_every_undo_meets_every_class(world: World, fault: FaultClass) -> None:
+    await run_cases(world, [case for case in undo_cases() if case.fault is fault])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", FaultClass)
+async def test_the_full_product(world: World, fault: FaultClass) -> None:
+    await run_cases(world, [case for case in full_cases() if case.fault is fault])

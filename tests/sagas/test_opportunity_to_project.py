@@ -1,0 +1,62 @@
+"""OpportunityToProject end to end: real Temporal, PostgreSQL and sockets, simulated vendors."""
+
+import asyncio
+
+import pytest
+
+from canonical.saga import Outcome, StepState, Verb, WorkItemKind
+from operations.sagas import Refused
+from tests.support.world import World
+
+GOES_THROUGH = (
+    "tm-us",
+    "fixed-de",
+    "retainer-gb",
+    "mixed-jp",
+    "two-entity",
+    "duplicate-client",
+    "other-subsidiary",
+    "terms-differ",
+    "emoji-rtl",
+    "waiver",
+    "second-deal",
+    "high-value",
+)
+
+PARKS = {
+    # slug: (reason, field)
+    "missing-mapping": ("missing_mapping", "template"),
+    "unsigned": ("not_signed", "signed_on"),
+    "change-order": ("amendment", "kind"),
+    "incomplete": ("incomplete", "start"),
+    "bad-currency": ("unknown_currency", "currency"),
+    "negative-amount": ("invalid", "line 1 amount"),
+    "long-name": ("invalid", "name"),
+    "no-end": ("incomplete", "end"),
+    "not-won": ("not_won", "stage"),
+    "amount-mismatch": ("amount_mismatch", "contract_amount"),
+    "ambiguous-client": ("ambiguous_client", "client"),
+}
+
+
+@pytest.mark.parametrize("slug", GOES_THROUGH)
+async def test_a_ready_deal_goes_through(world: World, slug: str) -> None:
+    account = await world.account()
+    handle = await world.start(account, slug)
+    result = await world.finished(handle)
+    assert result.outcome is Outcome.COMPLETED
+    assert {step.state for step in result.steps} == {StepState.DONE}
+
+
+@pytest.mark.parametrize("slug", PARKS)
+async def test_a_deal_that_is_not_ready_parks_and_names_the_field(world: World, slug: str) -> None:
+    account = await world.account()
+    before = await world.live(account)
+    handle = await world.start(account, slug)
+    item = await world.parked(handle)
+    reason, field = PARKS[slug]
+    assert (item.failure.reason, item.failure.field) == (reason, field)
+    assert item.failure.owner
+    await world.decide(item, Verb.ROLL_BACK)
+    assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
+    assert await world.live(account) == before
