@@ -2,23 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any, Final, Self
+from types import UnionType
+from typing import Annotated, Any, Final, Self, TypeAlias, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from canonical.deal import ContractLineType
 from canonical.ids import Role
 from canonical.saga import Route
-from policies.schema import Policies
+from policies.schema import Head, Policies, disagreements
 
 DEFAULT_BUNDLE: Final = Path(__file__).parent / "bundles" / "default"
 FILE_BYTES_MAX: Final = 1_000_000
+HEAD: Final = "bundle"
 FILES: Final = tuple(name for name in Policies.model_fields if name != "effective")
+
+_Path: TypeAlias = Sequence[str | int]
 
 
 class BundleInvalid(Exception):
@@ -35,6 +42,7 @@ class Bundle:
 
     policies: Policies
     hash: str
+    """SHA-256 of the content in canonical JSON: comments and order do not count."""
     crm: str = ""
     """Where it is used for one installation's own connection names; empty: as written."""
     psa: str = ""
@@ -43,6 +51,11 @@ class Bundle:
     def with_connections(self, *, crm: str, psa: str, erp: Mapping[str, str]) -> Self:
         """Return the same policies for connections of other names; the hash stays."""
         return replace(self, crm=crm, psa=psa, erps=tuple(sorted(erp.items())))
+
+    @property
+    def effective(self) -> date:
+        """The first day on which this bundle decides."""
+        return self.policies.effective
 
     @property
     def psa_connection(self) -> str:
@@ -66,52 +79,115 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     Raises:
         BundleInvalid: with every problem found.
     """
-    root = folder or DEFAULT_BUNDLE
-    problems: list[str] = []
-    trees: dict[str, Any] = {}
-    for name in ("bundle", *FILES):
-        path = root / f"{name}.yaml"
+    return _Loader(folder or DEFAULT_BUNDLE).load()
+
+
+class _Loader:
+    """Reads one folder and remembers every problem on the way."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._problems: list[str] = []
+        self._trees: dict[str, Any] = {}
+        self._read: dict[str, Any] = {}
+
+    def load(self) -> Bundle:
+        """Return the bundle, or raise `BundleInvalid` with all problems."""
+        for name in (HEAD, *FILES):
+            self._file(name)
+        self._compare()
+        if self._problems:
+            raise BundleInvalid(self._problems)
+        head = self._read.pop(HEAD)
+        policies = Policies(effective=head.effective, **self._read)
+        content = json.dumps(policies.model_dump(mode="json"), sort_keys=True)
+        return Bundle(policies, hashlib.sha256(content.encode()).hexdigest())
+
+    def _file(self, name: str) -> None:
+        path = self._root / f"{name}.yaml"
         try:
-            trees[name] = _read(path)
+            self._trees[name] = _tree(path)
         except BundleInvalid as error:
-            problems += error.problems
-    if problems:
-        raise BundleInvalid(problems)
-    head = trees.pop("bundle")
-    content = {**(head if isinstance(head, dict) else {}), **trees}
+            self._problems += error.problems
+            return
+        shape = _shape(name)
+        try:
+            self._read[name] = TypeAdapter[Any](shape).validate_python(self._trees[name])
+        except ValidationError as error:
+            for each in error.errors(include_input=False, include_url=False):
+                where = [part for part in each["loc"] if part != "[key]"]
+                self._problem(name, where, _sentence(each, shape))
+
+    def _compare(self) -> None:
+        read = self._read
+        differences = disagreements(
+            read.get("legal_entities"),
+            read.get("tax"),
+            read.get("rate_cards"),
+            read.get("approvals"),
+        )
+        for (file, *where), text in differences:
+            self._problem(file, where, text)
+        for role in Role:
+            if "budgets" in read and role not in read["budgets"]:
+                self._problem("budgets", (), f"{role} is missing; needed: {', '.join(Role)}")
+        for type_ in ContractLineType:
+            if "contract_types" in read and type_ not in read["contract_types"].types:
+                self._problem("contract_types", ("types",), f"{type_} is missing")
+
+    def _problem(self, file: str, where: _Path, text: str) -> None:
+        line = _line(self._trees[file], where)
+        field = ".".join(str(part) for part in (file, *where))
+        self._problems.append(f"{self._root / file}.yaml:{line}: {field}: {text}.")
+
+
+def _shape(file: str) -> Any:  # noqa: ANN401 - a type, as pydantic names it
+    return Head if file == HEAD else Policies.model_fields[file].annotation
+
+
+def _tree(path: Path) -> Any:  # noqa: ANN401 - YAML is anything until the schema has seen it
     try:
-        policies = Policies.model_validate(content)
-    except ValidationError as error:
-        raise BundleInvalid(list(_sentences(error, root, trees))) from None
-    canonical = json.dumps(policies.model_dump(mode="json"), sort_keys=True)
-    return Bundle(policies, hashlib.sha256(canonical.encode()).hexdigest())
-
-
-def _read(path: Path) -> Any:  # noqa: ANN401 - YAML is anything until the schema has seen it
-    if not path.is_file():
-        raise BundleInvalid([f"{path}: there is no such file; a bundle has {path.name}."])
-    if path.stat().st_size > FILE_BYTES_MAX:
-        raise BundleInvalid([f"{path}: it is larger than {FILE_BYTES_MAX} bytes."])
+        size = path.stat().st_size
+    except OSError:
+        raise BundleInvalid(
+            [f"{path}:1: {path.stem}: there is no such file; a bundle needs {path.name}."]
+        ) from None
+    if size > FILE_BYTES_MAX:
+        text = f"it has {size} bytes, allowed are {FILE_BYTES_MAX}"
+        raise BundleInvalid([f"{path}:1: {path.stem}: {text}."])
     try:
         return YAML(typ="rt").load(path)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BundleInvalid([f"{path}:{line}: {error.problem}."]) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise BundleInvalid([f"{path}: this is not YAML: {error}."]) from None
+        what = str(error.problem).partition(" with value ")[0]
+        raise BundleInvalid([f"{path}:{line}: {path.stem}: {what}."]) from None
+    except (YAMLError, OSError, UnicodeDecodeError, RecursionError) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise BundleInvalid([f"{path}:1: {path.stem}: this is not YAML: {what}."]) from None
 
 
-def _sentences(error: ValidationError, root: Path, trees: Mapping[str, Any]) -> Iterator[str]:
-    for each in error.errors(include_input=False, include_url=False):
-        where = [str(part) for part in each["loc"] if part != "[key]"]
-        file = where[0] if where and where[0] in trees else "bundle"
-        field = ".".join(where) or "bundle"
-        line = _line(trees.get(file), [part for part in each["loc"][1:] if part != "[key]"])
-        for message in each["msg"].removeprefix("Value error, ").split("; "):
-            yield f"{root / file}.yaml:{line}: {field}: {message}."
+def _sentence(error: ErrorDetails, shape: Any) -> str:  # noqa: ANN401 - a type
+    if error["type"] == "extra_forbidden":
+        return f"there is no such field; allowed: {', '.join(_fields(shape, error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return "it is missing"
+    text = error["msg"].removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
 
 
-def _line(node: Any, path: list[Any]) -> int:  # noqa: ANN401 - a parsed YAML tree
+def _fields(shape: Any, path: _Path) -> tuple[str, ...]:  # noqa: ANN401 - a type
+    """Return the fields of the model at `path` below the type `shape`."""
+    for part in path:
+        while get_origin(shape) in {Annotated, UnionType}:
+            shape = get_args(shape)[0]
+        if isinstance(shape, type) and issubclass(shape, BaseModel):
+            shape = shape.model_fields[str(part)].annotation
+        else:
+            shape = get_args(shape)[-1]
+    return tuple(shape.model_fields)
+
+
+def _line(node: Any, path: _Path) -> int:  # noqa: ANN401 - a parsed YAML tree
     """Return the line of the deepest part of `path` that is there."""
     line = 1
     for part in path:

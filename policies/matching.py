@@ -1,6 +1,7 @@
 """Which of the ERP's customers is the client? One, none, or a person has to say (I6)."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from typing import Final
@@ -11,9 +12,12 @@ from canonical.provisioning import ClientMatch, ErpClient, MatchClient
 SIMILAR: Final = 0.85
 """difflib ratio from which two bare names may mean one client."""
 
+TAX_ID_DIGITS_MIN: Final = 5
+"""Fewer digits are a placeholder (`N/A`, `pending`, `0`), shared by clients that differ."""
+
 _LEGAL_FORMS: Final = re.compile(
     r"\b(?:incorporated|inc|corporation|corp|company|co|limited|ltd|llc|llp|plc|gmbh|ag|kg|se|sa|"
-    r"sarl|srl|spa|bv|nv|oy|ab|as|aps|ou|kk|kabushiki kaisha|pty|pvt)\b"
+    r"sarl|srl|spa|bv|nv|oy|ab|as|aps|oü|ou|kk|kabushiki kaisha|pty|pvt)\b|株式会社|有限会社"
 )
 
 
@@ -121,14 +125,18 @@ def _similar(request: MatchClient, client: ErpClient) -> bool:
 
 
 def _compact(tax_id: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "", tax_id.upper())
+    """Return a tax id without case, spaces and punctuation; a placeholder is none."""
+    compact = re.sub(r"[^A-Z0-9]", "", unicodedata.normalize("NFKC", tax_id).upper())
+    digits = sum(character.isdigit() for character in compact)
+    return compact if digits >= TAX_ID_DIGITS_MIN else ""
 
 
 def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
+    """Return a name without case, width and spacing: composed or fullwidth letters are the same."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _bare(name: str) -> str:
-    """Return a name without legal form, punctuation and case."""
-    plain = re.sub(r"[^\w\s]", " ", name.casefold())
+    """Return a name without legal form, punctuation and case; `S.A.` is one word."""
+    plain = re.sub(r"[^\w\s]", " ", _folded(name).replace(".", ""))
     return " ".join(_LEGAL_FORMS.sub(" ", plain).split())

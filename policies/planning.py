@@ -31,9 +31,10 @@ from canonical.saga import Route
 from policies.bundle import Bundle
 from policies.corrections import apply_corrections, check_corrections
 from policies.fingerprint import with_hashes
-from policies.validation import check_ready, plausible_tax_id
+from policies.validation import check_ready, has_control_characters, plausible_tax_id
 
 STATUS_PROVISIONED: Final = "Provisioned"
+TITLE_LENGTH_MAX: Final = 200
 
 
 def plan_opportunity(
@@ -58,7 +59,8 @@ class _Planner:
         self._bundle = bundle
         self._corrections = corrections
         self._policies = bundle.policies
-        self._code = f"P-{deal.id[:15]}"
+        # The whole id: 15-character ids of Salesforce differ by case alone, other systems do not.
+        self._code = f"P-{deal.id}"
         self._entities = tuple(dict.fromkeys(self._entity(line) for line in deal.lines))
         self._erps = tuple(dict.fromkeys(bundle.erp_connection(code) for code in self._entities))
 
@@ -100,7 +102,7 @@ class _Planner:
             psa_project=self._psa_project(psa, value),
             tasks=ProvisionTasks(
                 connection=psa,
-                title=f"{deal.name} – contract lines",
+                title="Contract lines",
                 tasks=tuple(self._task(line) for line in deal.lines),
             ),
             milestones=self._milestones(psa),
@@ -132,7 +134,8 @@ class _Planner:
         return client_key(self._deal.crm, client.id)
 
     def _money(self, amount: Decimal | None) -> Money:
-        return Money(amount=amount or Decimal(0), currency=self._deal.currency)
+        """Return an amount that was found exact; 75000.0 and 75000.00 give one hash."""
+        return Money.rounded(amount or Decimal(0), self._deal.currency)
 
     def _routes(self, psa: str) -> dict[str, Route]:
         wanted = [(Role.CRM, self._deal.crm), (Role.PSA, psa)]
@@ -228,7 +231,7 @@ class _Planner:
         type_ = ContractLineType(line.type)
         return PlannedTask(
             ref=line.id,
-            title=(line.title or line.offering or line.id)[:200],
+            title=_one_line(line.title) or _one_line(line.offering) or line.id,
             type=type_,
             billable=self._policies.contract_types.types[type_].billable,
             budget=self._money(line.amount),
@@ -240,7 +243,7 @@ class _Planner:
         planned = tuple(
             PlannedMilestone(
                 ref=milestone.id,
-                title=milestone.title or f"Milestone {number}",
+                title=_one_line(milestone.title) or f"Milestone {number}",
                 amount=self._money(milestone.amount),
                 due=milestone.due,
             )
@@ -264,3 +267,9 @@ class _Planner:
         elif client.tax_id and not plausible_tax_id(client.tax_id, client.address.country):
             reasons.append("the client's tax id cannot be one of its country")
         return reasons
+
+
+def _one_line(text: str) -> str:
+    """Return a description as a title: one line, without control characters, bounded."""
+    visible = " ".join(text.split())
+    return "".join(c for c in visible if not has_control_characters(c))[:TITLE_LENGTH_MAX].strip()

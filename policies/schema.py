@@ -1,77 +1,102 @@
-"""The shape of the policy bundle: one strict model per YAML file (DESIGN 10)."""
+"""The shape of the policy bundle: one strict model per YAML file, and how the files must agree.
 
+Reading files and naming lines is the work of `policies.bundle` (DESIGN 10).
+"""
+
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, TypeAlias
 
 from babel import Locale
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from canonical.deal import ContractLineType
 from canonical.ids import Role
 from canonical.money import minor_digits
 from canonical.provisioning import BillingType, Dimensions
 
-_TERRITORIES = Locale("en").territories
+_NO_COUNTRIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
+"""Two-letter codes of CLDR that are groups or placeholders."""
+
+_COUNTRIES = frozenset(
+    str(code)
+    for code in Locale("en").territories
+    if len(str(code)) == 2 and code not in _NO_COUNTRIES
+)
+
+
+def is_country(code: str) -> bool:
+    """Return whether `code` is an ISO 3166-1 alpha-2 country, after the CLDR data of Babel."""
+    return code in _COUNTRIES
 
 
 def _known_currency(code: str) -> str:
     if minor_digits(code) is None:
-        raise ValueError(f"{code!r} is no ISO 4217 currency")
+        raise ValueError(f"{code[:20]!r} is no currency; allowed are ISO 4217 codes such as EUR")
     return code
 
 
 def _known_country(code: str) -> str:
-    if len(code) != 2 or code not in _TERRITORIES:
-        raise ValueError(f"{code!r} is no ISO 3166-1 alpha-2 country")
+    if not is_country(code):
+        raise ValueError(
+            f"{code[:20]!r} is no country; allowed are ISO 3166-1 alpha-2 codes such as DE"
+        )
     return code
 
 
 Currency = Annotated[str, AfterValidator(_known_currency)]
 Country = Annotated[str, AfterValidator(_known_country)]
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
+"""An id in a connected system; quoted in YAML, since `77` alone is a number."""
+OptionalRecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{0,64}$")]
+ConnectionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[float, Field(ge=0, le=31 * 86_400)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Knows its fields and no others, and never changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LegalEntity(_Strict):
+class LegalEntity(Strict):
     """A company of the firm that sells and delivers."""
 
-    name: str
+    name: Name
     country: Country
     currency: Currency
-    erp: str
+    erp: ConnectionName
     """Name of the ERP connection that keeps its books."""
-    subsidiary: str
+    subsidiary: RecordId
     """Its id there."""
-    location: str = ""
+    location: OptionalRecordId = ""
     """ERP id of the location dimension that its projects post to."""
-    payment_terms: str = "NET30"
+    payment_terms: Code = "NET30"
     """The entity's standard; other terms go to the finance gate."""
-    sells_in: tuple[Currency, ...]
+    sells_in: tuple[Currency, ...] = Field(min_length=1)
 
 
-class TaxJurisdiction(_Strict):
+class TaxJurisdiction(Strict):
     """What a legal entity may sell under which tax category."""
 
-    categories: tuple[str, ...] = Field(min_length=1)
+    categories: tuple[Code, ...] = Field(min_length=1)
     tax_id_required: bool = True
     """Whether a client without a tax id goes to the finance gate."""
 
 
-class Template(_Strict):
+class Template(Strict):
     """How a delivery template of the CRM looks in PSA and ERP."""
 
-    psa: str
+    psa: RecordId
     """Id of the project template in the PSA."""
-    department: str = ""
-    business_class: str = ""
+    department: OptionalRecordId = ""
+    business_class: OptionalRecordId = ""
 
 
-class ContractType(_Strict):
+class ContractType(Strict):
     """The rules of one type of contract line."""
 
     billing: BillingType
@@ -81,22 +106,23 @@ class ContractType(_Strict):
     milestones_allowed: bool = False
 
 
-class ContractTypes(_Strict):
+class ContractTypes(Strict):
     """All types, and how a project bills that mixes them."""
 
     types: dict[ContractLineType, ContractType]
     mixed: BillingType
 
 
-class Approvals(_Strict):
+class Approvals(Strict):
     """When finance has to approve before delivery starts."""
 
     new_client: bool = False
-    value_over: dict[Currency, Decimal] = {}
+    value_over: dict[Currency, Annotated[Decimal, Field(ge=0)]] = {}
+    """By currency; empty means that no value needs approval."""
     respond_seconds: Seconds = 86_400.0
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """Time limits of the calls to one role; see `canonical.saga.Route`."""
 
     budget_seconds: Seconds = 300.0
@@ -108,49 +134,31 @@ class Budget(_Strict):
     roll_back_when_overdue: bool = False
 
 
-class Routing(_Strict):
+class Routing(Strict):
     """Which PSA delivers the deals of a CRM."""
 
-    psa: str
+    psa: ConnectionName
 
 
-class Policies(_Strict):
-    """All files of a bundle."""
+class Head(Strict):
+    """The file `bundle.yaml`."""
+
+    effective: date
+    """The first day on which this bundle decides."""
+
+
+class Policies(Strict):
+    """All files of a bundle: each field but `effective` is the file of its name."""
 
     effective: date
     legal_entities: dict[Code, LegalEntity] = Field(min_length=1)
     tax: dict[Code, TaxJurisdiction]
     templates: dict[Code, Template] = Field(min_length=1)
     contract_types: ContractTypes
-    rate_cards: dict[Currency, str]
-    approvals: Approvals = Approvals()
+    rate_cards: dict[Currency, RecordId]
+    approvals: Approvals
     budgets: dict[Role, Budget]
     routing: Routing
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        problems = [
-            f"tax.{code}: there is no legal entity {code}"
-            for code in self.tax
-            if code not in self.legal_entities
-        ]
-        for code, entity in self.legal_entities.items():
-            if code not in self.tax:
-                problems.append(f"legal_entities.{code}: tax has no entry for it")
-            problems += [
-                f"legal_entities.{code}.sells_in: rate_cards has none for {currency}"
-                for currency in entity.sells_in
-                if currency not in self.rate_cards
-            ]
-        problems += [f"budgets: {role} is missing" for role in Role if role not in self.budgets]
-        problems += [
-            f"contract_types.types: {type_} is missing"
-            for type_ in ContractLineType
-            if type_ not in self.contract_types.types
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
 
     def dimensions(self, entity: str, template: str) -> Dimensions:
         """Return what an entity's project of this template posts to."""
@@ -160,3 +168,49 @@ class Policies(_Strict):
             business_class=chosen.business_class,
             location=self.legal_entities[entity].location,
         )
+
+
+FieldPath: TypeAlias = tuple[str, ...]
+"""Where something stands: the file first, then the keys down to it."""
+
+
+def disagreements(
+    entities: Mapping[str, LegalEntity] | None,
+    tax: Mapping[str, TaxJurisdiction] | None,
+    rate_cards: Mapping[str, str] | None,
+    approvals: Approvals | None,
+) -> Iterator[tuple[FieldPath, str]]:
+    """Yield where files contradict each other; None is a file that could not be read."""
+    if entities is None:
+        return
+    codes = ", ".join(sorted(entities))
+    for code in tax or {}:
+        if code not in entities:
+            yield ("tax", code), f"there is no legal entity {code}; allowed: {codes}"
+    for code in entities:
+        if tax is not None and code not in tax:
+            yield ("legal_entities", code), f"tax.yaml has no entry for {code}"
+    yield from _unpriced(entities, rate_cards, approvals)
+    sold = {currency for entity in entities.values() for currency in entity.sells_in}
+    for currency in rate_cards or {}:
+        if currency not in sold:
+            allowed = ", ".join(sorted(sold))
+            yield ("rate_cards", currency), f"no legal entity sells in it; allowed: {allowed}"
+
+
+def _unpriced(
+    entities: Mapping[str, LegalEntity],
+    rate_cards: Mapping[str, str] | None,
+    approvals: Approvals | None,
+) -> Iterator[tuple[FieldPath, str]]:
+    """Yield the currencies that an entity sells in, but for which there is no price or limit."""
+    limits = approvals.value_over if approvals else {}
+    sold = ((code, each) for code, entity in entities.items() for each in entity.sells_in)
+    for code, currency in sold:
+        field = ("legal_entities", code, "sells_in")
+        if rate_cards is not None and currency not in rate_cards:
+            cards = ", ".join(sorted(rate_cards)) or "none"
+            yield field, f"rate_cards.yaml has no card for {currency}; allowed: {cards}"
+        if limits and currency not in limits:
+            # A limit forgotten for one currency would let any value through unseen.
+            yield field, f"approvals.yaml has limits in value_over, but none for {currency}"

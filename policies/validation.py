@@ -14,8 +14,10 @@ from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.ids import VENDOR_ID_PATTERN
 from canonical.money import AMOUNT_MAX, minor_digits
 from policies.bundle import Bundle
+from policies.schema import is_country
 
-NAME_LENGTH_MAX = 255
+TEXT_LENGTH_MAX = 255
+"""The longest text that CRM, PSA and ERP all keep whole (Salesforce text fields, the shortest)."""
 MESSAGE_PROBLEMS_MAX = 12
 BUNDLE_OWNER = "policy bundle"
 
@@ -36,7 +38,13 @@ def check_ready(deal: Deal, bundle: Bundle, today: date) -> None:
     Raises:
         StepFailed: rejected; the field is that of the first problem.
     """
-    problems = [*_state(deal, today)] or [*_terms(deal, bundle), *_lines(deal, bundle)]
+    problems = [*_state(deal)] or [
+        *_ids(deal),
+        *_signature(deal, today),
+        *_terms(deal, bundle, today),
+        *_client(deal),
+        *_lines(deal, bundle),
+    ]
     if problems:
         raise refusal(problems, deal.crm)
 
@@ -59,36 +67,48 @@ def refusal(problems: list[Problem], crm: str) -> StepFailed:
     )
 
 
-def _state(deal: Deal, today: date) -> Iterator[Problem]:
+def _state(deal: Deal) -> Iterator[Problem]:
     """What makes looking at the rest pointless."""
     if not deal.won:
         yield Problem("not_won", "stage", f"the opportunity is not won (stage {deal.stage[:40]!r})")
     elif deal.kind in {DealKind.CHANGE_ORDER, DealKind.RENEWAL}:
         words = deal.kind.replace("_", " ")
         yield Problem(
-            "amendment", "kind", f"it is a {words}: it amends its engagement, not a new project"
+            "amendment", "kind", f"it is a {words}: it amends its engagement, no second project"
         )
     elif deal.kind != DealKind.NEW:
         yield Problem(
-            "incomplete", "kind", f"the kind {deal.kind[:40]!r} is none of new, change order"
+            "incomplete",
+            "kind",
+            f"the kind {deal.kind[:40]!r} is none of new, change order, renewal",
         )
-    elif deal.signed_on is None:
-        waiver = deal.signature_waiver_until
-        if waiver is None:
-            yield Problem("not_signed", "signed_on", "the contract is not signed and not waived")
-        elif waiver < today:
-            text = f"the signature waiver ran out on {waiver}"
-            yield Problem("not_signed", "signature_waiver_until", text)
 
 
-def _terms(deal: Deal, bundle: Bundle) -> Iterator[Problem]:
+def _ids(deal: Deal) -> Iterator[Problem]:
+    if not VENDOR_ID_PATTERN.fullmatch(deal.id):
+        yield Problem("invalid", "id", "the opportunity has no usable id")
+    ids = [line.id for line in deal.lines]
+    ids += [milestone.id for line in deal.lines for milestone in line.milestones]
+    for id_ in sorted({each for each in ids if ids.count(each) > 1}):
+        yield Problem("invalid", "line id", f"the id {id_[:40]!r} stands for several lines")
+
+
+def _signature(deal: Deal, today: date) -> Iterator[Problem]:
+    waiver = deal.signature_waiver_until
+    if deal.signed_on is not None:
+        return
+    if waiver is None:
+        yield Problem("not_signed", "signed_on", "the contract is not signed and not waived")
+    elif waiver < today:
+        text = f"the signature waiver ran out on {waiver}"
+        yield Problem("not_signed", "signature_waiver_until", text)
+
+
+def _terms(deal: Deal, bundle: Bundle, today: date) -> Iterator[Problem]:
     yield from _name(deal.name, "name", "the opportunity")
-    if deal.client is None:
-        yield Problem("incomplete", "client", "there is no account")
-    else:
-        yield from _name(deal.client.name, "client name", "the account")
-        if not VENDOR_ID_PATTERN.fullmatch(deal.client.id):
-            yield Problem("invalid", "client id", "the account has no usable id")
+    if today < bundle.effective:
+        text = f"the policies decide from {bundle.effective} on"
+        yield Problem("missing_mapping", "effective", text, BUNDLE_OWNER)
     if minor_digits(deal.currency) is None:
         yield Problem(
             "unknown_currency", "currency", f"there is no currency {deal.currency[:10]!r}"
@@ -101,6 +121,8 @@ def _terms(deal: Deal, bundle: Bundle) -> Iterator[Problem]:
         )
     if not deal.payment_terms.strip():
         yield Problem("incomplete", "payment_terms", "the payment terms are missing")
+    yield from _text(deal.payment_terms, "payment_terms")
+    yield from _text(deal.project_manager_email, "project_manager_email")
     yield from _template(deal, bundle)
 
 
@@ -120,13 +142,46 @@ def _template(deal: Deal, bundle: Bundle) -> Iterator[Problem]:
 def _name(name: str, field: str, what: str) -> Iterator[Problem]:
     if not name.strip():
         yield Problem("incomplete", field, f"{what} has no name")
-    elif len(name) > NAME_LENGTH_MAX:
-        text = (
-            f"the name of {what} has {len(name)} characters, at most {NAME_LENGTH_MAX} go through"
-        )
+    yield from _text(name, field, f"the name of {what}")
+
+
+def _text(value: str, field: str, what: str = "") -> Iterator[Problem]:
+    """Emoji and right-to-left text go through; what no system keeps as it is does not."""
+    what = what or field
+    if len(value) > TEXT_LENGTH_MAX:
+        text = f"{what} has {len(value)} characters, at most {TEXT_LENGTH_MAX} go through"
         yield Problem("invalid", field, text)
-    elif any(unicodedata.category(char) == "Cc" for char in name):
-        yield Problem("invalid", field, f"the name of {what} has control characters")
+    elif has_control_characters(value):
+        yield Problem("invalid", field, f"{what} has control characters")
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has line breaks, NUL or other characters of category Cc."""
+    return any(unicodedata.category(char) == "Cc" for char in text)
+
+
+def _client(deal: Deal) -> Iterator[Problem]:
+    client = deal.client
+    if client is None:
+        yield Problem("incomplete", "client", "there is no account")
+        return
+    yield from _name(client.name, "client name", "the account")
+    if not VENDOR_ID_PATTERN.fullmatch(client.id):
+        yield Problem("invalid", "client id", "the account has no usable id")
+    address = client.address
+    yield from _text(client.tax_id, "tax_id", "the client's tax id")
+    yield from _text(client.billing_email, "billing_email")
+    # A street may have several lines, so only its length counts.
+    yield from _text(" ".join(address.street.split()), "billing street")
+    for value, field in (
+        (address.city, "billing city"),
+        (address.postal_code, "billing postal code"),
+        (address.region, "billing region"),
+    ):
+        yield from _text(value, field)
+    if address.country and not is_country(address.country):
+        text = f"{address.country[:40]!r} is no ISO 3166-1 alpha-2 country"
+        yield Problem("invalid", "billing country", text)
 
 
 def _lines(deal: Deal, bundle: Bundle) -> Iterator[Problem]:
@@ -179,9 +234,10 @@ def _entity(deal: Deal, line: DealLine, which: str, bundle: Bundle) -> Iterator[
             f"{which}: the tax category {line.tax_category[:40]!r} is none of {code}'s: "
             f"{', '.join(categories)}"
         )
-        yield Problem(
-            "missing_mapping" if line.tax_category else "incomplete", "tax_category", text
-        )
+        if line.tax_category:
+            yield Problem("missing_mapping", "tax_category", text, BUNDLE_OWNER)
+        else:
+            yield Problem("incomplete", "tax_category", text)
 
 
 def _milestones(line: DealLine, which: str, currency: str, *, allowed: bool) -> Iterator[Problem]:
@@ -229,6 +285,8 @@ def _totals(deal: Deal) -> Iterator[Problem]:
     if not all(_is_number(amount) for amount in amounts):
         return
     total = sum((amount for amount in amounts if amount is not None), Decimal(0))
+    if total > AMOUNT_MAX:
+        yield Problem("invalid", "amount", f"the lines add up to {total}: out of range")
     for value, field, what in (
         (deal.amount, "amount", "the opportunity's amount"),
         (deal.contract_amount, "contract_amount", "the contract's amount"),

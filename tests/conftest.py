@@ -7,11 +7,16 @@ servers they started are done, with the status that pytest decided.
 
 import atexit
 import gc
+import logging
 import os
 import sys
 import time
 
 import pytest
+import structlog
+
+# One line for each vendor call would bury what failed; tests of the log set up their own.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 pytest_plugins = ["tests.support.postgres", "tests.support.temporal", "tests.support.world"]
 

@@ -51,7 +51,7 @@ def envelope(
     page_size: int,
 ) -> Reply:
     """Return keyed results; a requested include always has its map, empty or not."""
-    includes = [name for name in _names(query, "include") if _link(collection, name)]
+    includes = [name for name in _names(query, "include") if _target(collection, name)]
     hidden = collection.optional - set(_names(query, "optional_fields"))
     maps: dict[str, dict[str, JsonValue]] = {collection.name: {}}
     for record in records:
@@ -80,7 +80,7 @@ def _include(
     include: str,
     maps: dict[str, dict[str, JsonValue]],
 ) -> None:
-    target = scene.catalog[_link(collection, include)[1]]
+    target = scene.catalog[_target(collection, include)]
     shown = maps.setdefault(target.name, {})
     for record in records:
         for id_ in collection.linked(scene, record, include):
@@ -89,8 +89,9 @@ def _include(
                 shown[id_] = _without(target.show(scene, row, ()), target.optional)
 
 
-def _link(collection: Collection, include: str) -> tuple[str, str]:
-    return collection.one.get(include) or collection.all_many.get(include) or ("", "")
+def _target(collection: Collection, include: str) -> str:
+    """Return the collection of the objects of an include, empty where there is no such include."""
+    return {**collection.one, **collection.all_many}.get(include, ("", ""))[1]
 
 
 def _without(shown: Fields, hidden: Iterable[str]) -> Fields:

@@ -166,9 +166,8 @@ def changed(before: Snapshot, after: Snapshot) -> set[str]:
     """Return the names of the fields that differ in records that were there before."""
     names: set[str] = set()
     for key in before.keys() & after.keys():
-        old, new = before[key], after[key]
-        if isinstance(old, dict) and isinstance(new, dict):
-            names |= {name for name in {*old, *new} if old.get(name) != new.get(name)}
+        old, new = fields_of(before[key]), fields_of(after[key])
+        names |= {name for name in {*old, *new} if old.get(name) != new.get(name)}
     return names
 
 
@@ -181,11 +180,22 @@ def assert_untouched(before: Snapshot, after: Snapshot, *, but: set[str]) -> Non
     """Assert that what was there before is there as it was; fields named in `but` may differ."""
     for key, fields in before.items():
         assert key in after, f"{key} was there before and is gone"
-        old, new = dict(fields or {}), dict(after[key] or {})  # type: ignore[call-overload]
-        for name in but | {"SystemModstamp", "LastModifiedDate", "lastModifiedDate", "updated_at"}:
-            old.pop(name, None)
-            new.pop(name, None)
-        assert old == new, f"{key} was changed"
+        old, new = fields_of(fields), fields_of(after[key])
+        differs = {
+            name: (old.get(name), new.get(name))
+            for name in ({*old, *new} - but - STAMPS)
+            if old.get(name) != new.get(name)
+        }
+        assert not differs, f"{key} was changed: {differs}"
+
+
+STAMPS = {"SystemModstamp", "LastModifiedDate", "lastModifiedDate", "updated_at"}
+"""When a record was touched: the one trace that a restored record keeps."""
+
+
+def fields_of(value: JsonValue) -> dict[str, JsonValue]:
+    """Return a record's fields."""
+    return value if isinstance(value, dict) else {}
 
 
 BRANCHES = (

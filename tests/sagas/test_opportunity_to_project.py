@@ -1,11 +1,8 @@
 """OpportunityToProject end to end: real Temporal, PostgreSQL and sockets, simulated vendors."""
 
-import asyncio
-
 import pytest
 
-from canonical.saga import Outcome, StepState, Verb, WorkItemKind
-from operations.sagas import Refused
+from canonical.saga import Outcome, StepState, Verb
 from tests.support.world import World
 
 GOES_THROUGH = (
