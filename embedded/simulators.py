@@ -13,7 +13,7 @@ from embedded.processes import Child, ChildSpec, Surroundings
 from simulators.kit.control import Control, ControlRefused
 
 SCENARIO: Final = "standard"
-READY_SECONDS: Final = 30
+READY_SECONDS: Final = 60
 
 
 def control_url(ports: Ports) -> str:

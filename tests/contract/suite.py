@@ -112,8 +112,11 @@ class Scene(Generic[C]):
         return next(record for record in found if record["id"] == id_)
 
     async def state(self) -> list[tuple[str, str, str]]:
-        """Return all live records in comparable form."""
-        return [(each["type"], each["id"], repr(each["fields"])) for each in await self.records()]
+        """Return all live records in comparable form; a replaced line may get another id."""
+        return [
+            (each["type"], each["id"], repr(_without_line_ids(each["fields"])))
+            for each in await self.records()
+        ]
 
     async def put(self, type_: str, fields: dict[str, JsonValue]) -> str:
         """Create a record as a person does."""
@@ -125,6 +128,19 @@ class Scene(Generic[C]):
         calls = await self.control.calls(self.vendor, self.name, self.seen)
         self.seen = max([self.seen, *(call["n"] for call in calls)])
         return [(call["method"], call["path"]) for call in calls]
+
+
+def _without_line_ids(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _without_line_ids(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [
+            _without_line_ids({name: inner for name, inner in each.items() if name != "id"})
+            if isinstance(each, dict) and len(each) > 1
+            else each
+            for each in value
+        ]
+    return value
 
 
 @dataclass(frozen=True)

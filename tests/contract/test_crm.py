@@ -60,31 +60,12 @@ CRMS: dict[str, CrmFacts] = {
         write_faults={FaultKind.FAIL_BEFORE: Transient},
     ),
 }
-SLUGS = [
-    "tm-us",
-    "fixed-de",
-    "retainer-gb",
-    "mixed-jp",
-    "two-entity",
-    "duplicate-client",
-    "ambiguous-client",
-    "other-subsidiary",
-    "terms-differ",
-    "missing-mapping",
-    "unsigned",
-    "change-order",
-    "incomplete",
-    "bad-currency",
-    "negative-amount",
-    "long-name",
-    "emoji-rtl",
-    "no-end",
-    "not-won",
-    "waiver",
-    "amount-mismatch",
-    "second-deal",
-    "high-value",
-]
+SLUGS = (
+    *("tm-us", "fixed-de", "retainer-gb", "mixed-jp", "two-entity", "duplicate-client"),
+    *("ambiguous-client", "other-subsidiary", "terms-differ", "missing-mapping", "unsigned"),
+    *("change-order", "incomplete", "bad-currency", "negative-amount", "long-name", "emoji-rtl"),
+    *("no-end", "not-won", "waiver", "amount-mismatch", "second-deal", "high-value"),
+)
 LINKS = DealLinks(erp_client_id="1001", integration_status="Provisioned")
 
 

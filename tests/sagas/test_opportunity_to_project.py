@@ -21,7 +21,6 @@ GOES_THROUGH = (
 )
 
 PARKS = {
-    # slug: (reason, field)
     "missing-mapping": ("missing_mapping", "template"),
     "unsigned": ("not_signed", "signed_on"),
     "change-order": ("amendment", "kind"),

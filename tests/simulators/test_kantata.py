@@ -700,7 +700,7 @@ async def test_time_needs_a_workspace_open_for_it(org: Org) -> None:
 
 async def test_time_filters(org: Org) -> None:
     made = await org.workspace(require_time_approvals=True)
-    user = {"full_name": "Client", "email_address": "c@example.com", "account_id": "77"}
+    user: Any = {"full_name": "Client", "email_address": "c@example.com", "account_id": "77"}
     client = await org.control.put_record(NAME, org.account, "users", user)
     await org.log_time(made, user_id=client["id"], date_performed="2026-11-30")
     entry = await org.log_time(made)
