@@ -82,8 +82,7 @@ class SimulatorStack:
         port: int,
         tls: ssl.SSLContext | None,
     ) -> str:
-        # Longer than the longest request line of a vendor (Salesforce: 16 KB), so that its own limit
-        # answers.
+        # Longer than any vendor's longest request line (Salesforce: 16 KB): its own limit answers.
         runner = web.AppRunner(
             app,
             access_log=None,

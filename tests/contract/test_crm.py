@@ -258,9 +258,9 @@ class TestLinks:
         id_ = await deal_id(scene, "tm-us")
         before = await scene.state()
         await scene.adapter.write_links(id_, LINKS)
-        once = await scene.state()
+        once = await stored(scene, id_)
         await scene.adapter.write_links(id_, LINKS)
-        assert [each for each in await scene.state() if each not in once] == []
+        assert await stored(scene, id_) == once
 
         await scene.adapter.write_links(id_, DealLinks(erp_client_id="", integration_status=""))
 

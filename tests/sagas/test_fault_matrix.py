@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 from temporalio.client import WorkflowHandle
 
 from canonical.saga import Outcome, SagaResult, Verb, WorkItemKind
@@ -97,8 +98,11 @@ async def run_case(world: World, case: Case) -> None:
         before = await world.live(account)
         vendor, fault_id = await arm(world, account, clean, case)
         if case.undo:
-            stop = {"write": True, "correlation": correlation(LAST_UNDOABLE)}
-            await world.control.add_fault("salesforce", account, dict(stop), "fail_after")
+            stop: dict[str, JsonValue] = {
+                "write": True,
+                "correlation": correlation(LAST_UNDOABLE),
+            }
+            await world.control.add_fault("salesforce", account, stop, "fail_after")
         handle = await world.start(account, clean.slug)
         forward = Case(case.saga, case.step, case.fault, Answer.ROLL_BACK) if case.undo else case
         result = await answer(world, handle, forward)

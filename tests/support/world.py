@@ -29,6 +29,7 @@ from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
 from adapters.registry import build_adapter
+from canonical.ids import Role
 from canonical.saga import Route, SagaResult, Verb, WorkItem, WorkItemKind
 from operations.composition import vendor_queue
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
@@ -151,7 +152,8 @@ class World:
                     return stored.item
             return None
 
-        return await self.eventually(item, f"a work item of {handle.id}")
+        found: WorkItem = await self.eventually(item, f"a work item of {handle.id}")
+        return found
 
     async def eventually(self, look: Callable[[], Any], what: str) -> Any:
         """Wait until `look` returns something."""
@@ -238,13 +240,13 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
 
         runner = StepRunner(store)
         engine = EngineActivities(
-            store, lambda name: routed(case_bundle(bundle, name).route("crm", name))
+            store, lambda name: routed(case_bundle(bundle, name).route(Role.CRM, name))
         )
         crm = CrmActivities(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: TODAY, routed
         )
         sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
-        holders = {
+        holders: dict[str, list[object]] = {
             SAGA_QUEUE: [engine, sweeper],
             vendor_queue("salesforce"): [crm],
             vendor_queue("netsuite"): [ErpActivities(runner, ports)],
