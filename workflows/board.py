@@ -58,6 +58,16 @@ class Row:
     outcome_unknown: bool = False
     note: str = ""
 
+    @property
+    def label(self) -> str:
+        """What the step does, and for which of several: `Create the ERP project (US)`."""
+        item = self.request.item
+        return (
+            f"{self.step.act} ({item})"
+            if item not in {"", self.request.connection}
+            else self.step.act
+        )
+
     def report(self) -> StepReport:
         """Return the row as others may see it."""
         return StepReport(
@@ -128,8 +138,10 @@ class Board:
             item = parked.item
             lines += [
                 f"**Stuck at `{item.step}`** ({item.failure.reason}): {item.failure.message}",
-                f"Respond by {item.respond_by:%Y-%m-%d %H:%M} UTC: {', '.join(item.verbs)}",
-                f"Work item `{item.id}`, park {item.park}",
+                f"Respond by **{item.respond_by:%Y-%m-%d %H:%M} UTC** with one of: "
+                + ", ".join(item.verbs),
+                "",
+                f"`starter.py resolve {item.id} VERB --park {item.park} --as NAME`",
                 "",
             ]
         lines += ["| step | system | state | record |", "| --- | --- | --- | --- |"]
@@ -138,7 +150,7 @@ class Board:
             shown = f"{record.type} {record.id} ({row.receipt.outcome})" if record else ""  # type: ignore[union-attr]
             undone = f" → {row.undo.result} {row.undo.residue}" if row.undo else ""
             lines.append(
-                f"| {row.step.act} | {row.request.connection} | {row.state} "
+                f"| {row.label} | {row.request.connection} | {row.state} "
                 f"| {shown}{undone} {row.note} |"
             )
         return "\n".join([*lines, "", *self.notes])

@@ -189,7 +189,7 @@ class Saga(Desk, ABC, Generic[Plan]):
         self._pivot_in_flight |= step.pivot
         try:
             return await call_vendor(
-                step.do, call, call.route, f"{step.act} in {call.route.connection}"
+                step.do, call, call.route, f"{row.label} in {call.route.connection}"
             )
         finally:
             self._pivot_in_flight &= not step.pivot
@@ -352,7 +352,7 @@ class Saga(Desk, ABC, Generic[Plan]):
             receipt=row.receipt,
             outcome_unknown=row.outcome_unknown,
         )
-        summary = f"Undo: {row.step.act} in {call.route.connection}"
+        summary = f"Undo: {row.label} in {call.route.connection}"
         return await call_vendor(undo, call, call.route, summary, options.UNDO_PRIORITY)
 
     def state_now(self) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from adapters.errors import ContractBroken, Invalid, NotFound
+from adapters.errors import ContractBroken, Invalid, NotFound, Rejected
 from adapters.governor import Governor
 from adapters.http import Answer, VendorHttp
 from adapters.ports import Check
@@ -177,7 +177,10 @@ class Salesforce:
         )
 
     async def _check_reach(self) -> str:
-        versions = (await self._versions()).json
+        try:
+            versions = (await self._versions()).json
+        except Rejected as error:
+            raise ContractBroken(f"Something else than Salesforce answers: {error}") from error
         rows = versions if isinstance(versions, list) else []
         known = [row.get("version") for row in rows if isinstance(row, Mapping)]
         wanted = self._config.api_version.removeprefix("v")

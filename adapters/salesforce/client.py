@@ -59,6 +59,8 @@ KINDS: Final[dict[str, type[AdapterError]]] = {
 DAILY_LIMIT_SECONDS: Final = 900.0
 """The daily limit lasts for hours (section 11): ask rarely."""
 BUSY_SECONDS: Final = 5.0
+OVERLOADED: Final = 420
+"""Overload or host moved (section 4): a 4xx that says nothing about the request."""
 
 
 def classify(answer: Reply) -> AdapterError | None:
@@ -67,6 +69,9 @@ def classify(answer: Reply) -> AdapterError | None:
         return _sign_in_error(answer)
     first = _first(answer.json)
     code, message = str(first.get("errorCode", "")), str(first.get("message", ""))
+    if answer.status == OVERLOADED:
+        kind = OutcomeUnknown if answer.write else Transient
+        return kind("Salesforce is overloaded, or the host has moved.", vendor_code=code or None)
     if answer.status == 401 or not code:
         return None  # the HTTP layer renews the token once
     if code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY":

@@ -169,16 +169,23 @@ def connected(
     """Return an adapter on an account of a simulator."""
     usual, usual_secrets = connection_settings(vendor, credentials, kind)
     given = {**usual_secrets, **(secrets or {})}
+    changed = dict(settings or {})
+    auth = {**_table(usual), **_table(changed)}
     return build_adapter(
         vendor,
         f"{vendor}@{account}",
         base_url=url,
-        settings={**usual, **(settings or {})},
+        settings={**usual, **changed, "auth": auth},
         secrets={name: SecretStr(value) for name, value in given.items()},
         timeouts={"read_seconds": seconds, "total_seconds": seconds},
         ca_file=None,
         governor=LocalGovernor(10),
     )
+
+
+def _table(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    auth = settings.get("auth")
+    return auth if isinstance(auth, dict) else {}
 
 
 _numbers = itertools.count(1)
