@@ -41,20 +41,17 @@ class ErpActivities:
         async with attempt(self.runner.store, call):
             erp = self.ports.erp(request.connection)
             ours = external_id(request.client_key)
-            adopted = await self._adopted(call)
+            adopted = await self._adopted(request.connection, call.adopt)
             found = () if adopted else await erp.search_clients(request, ours)
             return match_client(request, found, external_id=ours, adopted=adopted)
 
-    async def _adopted(self, call: StepCall[MatchClient]) -> ErpClient | None:
-        if call.adopt is None:
+    async def _adopted(self, connection: str, chosen: RecordRef | None) -> ErpClient | None:
+        """Return the customer that a person chose, as the ERP has it."""
+        if chosen is None:
             return None
-        client = await self.ports.erp(call.request.connection).get_client(call.adopt.id)
+        client = await self.ports.erp(connection).get_client(chosen.id)
         if client is None:
-            raise NotFound(
-                f"There is no customer {call.adopt.id} in {call.request.connection}.",
-                vendor=call.request.connection,
-                operation="adopt a client",
-            )
+            raise NotFound(f"There is no customer {chosen.id} in {connection}.")
         return client
 
     @implements(ref.PROVISION_CLIENT)
@@ -66,10 +63,11 @@ class ErpActivities:
         """
         request, erp = call.request, self.ports.erp(call.request.connection)
         ours = external_id(request.client_key)
+        adopted = await self._adopted(request.connection, call.adopt)
         return await self.runner.share(
             call,
             request.client_key,
-            request.existing,
+            adopted.record if adopted else request.existing,
             lambda: erp.find_client(ours),
             lambda: erp.provision_client(ours, request),
         )

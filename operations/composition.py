@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from temporalio.client import Client, TLSConfig
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 
 from activities.crm import CrmActivities
@@ -24,6 +23,7 @@ from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
 from adapters.registry import build_adapter
 from canonical.ids import Role
+from operations.codec import data_converter
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.sagas import SAGA_QUEUE, SagaDesk
 from policies.bundle import Bundle, load_bundle
@@ -124,7 +124,7 @@ async def connect_temporal(config: Config, runtime: Runtime | None = None) -> Cl
     return await Client.connect(
         temporal.address,
         namespace=temporal.namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(config.worker.codec_key),
         tls=tls,
         api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
         runtime=runtime,

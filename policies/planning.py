@@ -271,5 +271,5 @@ class _Planner:
 
 def _one_line(text: str) -> str:
     """Return a description as a title: one line, without control characters, bounded."""
-    visible = " ".join(text.split())
-    return "".join(c for c in visible if not has_control_characters(c))[:TITLE_LENGTH_MAX].strip()
+    visible = "".join(" " if has_control_characters(character) else character for character in text)
+    return " ".join(visible.split())[:TITLE_LENGTH_MAX].strip()

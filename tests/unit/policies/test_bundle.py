@@ -208,8 +208,8 @@ WRONG: list[tuple[str, str, str, str]] = [
         'GBP: "7"\n',
         "",
         (
-            "legal_entities.yaml:20: legal_entities.DE.sells_in: rate_cards.yaml has no card for GBP; "
-            "allowed: EUR, JPY, USD."
+            "legal_entities.yaml:20: legal_entities.DE.sells_in: "
+            "rate_cards.yaml has no card for GBP; allowed: EUR, JPY, USD."
         ),
     ),
     # a rate card that nobody can sell with

@@ -1,0 +1,1 @@
+"""What Dealthread costs, beside a bare Temporal workflow that makes the same vendor calls."""
