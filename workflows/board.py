@@ -43,7 +43,7 @@ SEARCH_ATTRIBUTES = (
 """All of DESIGN 11, created by worker and embedded stack where they are missing."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """One step of a running saga, as far as it has come."""
 

@@ -61,6 +61,7 @@ class Desk:
     _generation: int
     _parks: int
     _stop: str
+    _given_up: str
     _forward_only: bool
     _undos: list[Row]
     _corrections: dict[str, str]
@@ -118,7 +119,7 @@ class Desk:
         try:
             decision = await self._decided(parked, route)
             how = decision.verb
-        except RollBack as stop:
+        except (RollBack, Abandon) as stop:
             how = stop.reason
             raise
         finally:
@@ -139,6 +140,8 @@ class Desk:
         escalated = False
         while True:
             woken = await self._woken(parked, self._next_wake(parked, route, escalated))
+            if self._given_up:
+                raise Abandon(self._given_up)
             if self.must_stop and parked.item.kind is not WorkItemKind.UNDO:
                 raise RollBack(self._stop)
             if parked.decision is not None:
@@ -158,6 +161,7 @@ class Desk:
             await workflow.wait_condition(
                 lambda: (
                     parked.decision is not None
+                    or bool(self._given_up)
                     or (self.must_stop and parked.item.kind is not WorkItemKind.UNDO)
                 ),
                 timeout=limit,
@@ -196,7 +200,8 @@ class Desk:
             self.request_stop(f"rolled back by {decision.decided_by}")
             raise RollBack(self._stop)
         if decision.verb is Verb.ABANDON:
-            raise Abandon(f"abandoned by {decision.decided_by}: {decision.because}")
+            self._given_up = f"abandoned by {decision.decided_by}: {decision.because}"
+            raise Abandon(self._given_up)
         if decision.verb is Verb.FINISH_FORWARD:
             self._forward_only = True
         if decision.verb is Verb.ADOPT and parked.row is not None:

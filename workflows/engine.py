@@ -63,6 +63,7 @@ class Saga(Desk, ABC, Generic[Plan]):
         self._generation = 0
         self._parks = 0
         self._stop = ""
+        self._given_up = ""
         self._forward_only = False
         self._pivot_in_flight = False
         self._closing: asyncio.Task[None] | None = None
@@ -96,6 +97,15 @@ class Saga(Desk, ABC, Generic[Plan]):
 
     async def run_saga(self, begin: Begin) -> SagaResult:
         """Run the saga to one of its outcomes; to Temporal each of them is a completed run."""
+        playing = asyncio.create_task(self._play(begin))
+        try:
+            # A cancel lands here and nowhere else: no write in flight is ever cancelled.
+            return await asyncio.shield(playing)
+        except asyncio.CancelledError:
+            self.request_stop("cancelled")
+            return await asyncio.shield(playing)
+
+    async def _play(self, begin: Begin) -> SagaResult:
         begun = await call_store(ref.BEGIN, begin)
         if begun.completed is not None:
             self.board.publish(begun.completed.outcome, None)
@@ -104,17 +114,8 @@ class Saga(Desk, ABC, Generic[Plan]):
         self._planning_route = begun.route
         if begun.plan_json:
             self._plan = self.read_plan(begun.plan_json)
-        playing = asyncio.create_task(self._play(begun, begin.sweep))
         try:
-            # A cancel lands here and nowhere else: no write in flight is ever cancelled.
-            return await asyncio.shield(playing)
-        except asyncio.CancelledError:
-            self.request_stop("cancelled")
-            return await asyncio.shield(playing)
-
-    async def _play(self, begun: Begun, sweep: SweepMode | None) -> SagaResult:
-        try:
-            if sweep is SweepMode.ROLL_BACK or begun.closed:
+            if begin.sweep is SweepMode.ROLL_BACK or begun.closed:
                 self._adopt_open_steps(begun)
                 raise RollBack("an earlier run was terminated")
             if self._plan is None:
@@ -210,8 +211,9 @@ class Saga(Desk, ABC, Generic[Plan]):
             self._undos.append(row)
 
     def _proven_or_gone(self, row: Row) -> None:
-        row.outcome_unknown = False
-        if row.state is StepState.SKIPPED and row in self._undos:
+        if row.state is StepState.DONE:
+            row.outcome_unknown = False
+        elif row in self._undos:
             row.note += " (whatever an earlier try left is undone on rollback)"
         if row.step.pivot:
             self._forward_only = True
@@ -269,7 +271,7 @@ class Saga(Desk, ABC, Generic[Plan]):
 
     def _close_generation(self) -> None:
         """Refuse whatever this generation would still send; undos only from here on."""
-        if self._closing is None:
+        if self._closing is None and self._generation:
             request = CloseGeneration(
                 workflow_id=workflow.info().workflow_id,
                 generation=self._generation,
@@ -283,6 +285,8 @@ class Saga(Desk, ABC, Generic[Plan]):
         return bool(self._stop) and not self._forward_only and not self._pivot_in_flight
 
     def _stop_if_asked(self) -> None:
+        if self._given_up:
+            raise Abandon(self._given_up)
         if self.must_stop:
             raise RollBack(self._stop)
 
