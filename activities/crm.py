@@ -9,8 +9,10 @@ from activities.attempt import attempt
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
+from adapters.errors import NotFound
 from canonical import activities as ref
-from canonical.deal import DealLinks
+from canonical.deal import Deal, DealLinks
+from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.opportunity import OpportunityToProjectPlan, PlanOpportunity
 from canonical.provisioning import WriteBack
 from canonical.records import Receipt, RecordRef, UndoReceipt
@@ -38,9 +40,7 @@ class CrmActivities:
         Key: none needed, the last plan stands. Raises what the policy finds wrong with the deal.
         """
         async with attempt(self.runner.store, call):
-            deal = await self.ports.crm(call.request.connection).read_deal(
-                call.request.opportunity_id
-            )
+            deal = await self._deal(call.request)
             plan = plan_opportunity(
                 deal,
                 self.bundle(deal.crm),
@@ -53,6 +53,21 @@ class CrmActivities:
                 call.workflow_id, call.generation, plan.model_dump_json(), plan.bundle
             )
             return plan
+
+    async def _deal(self, request: PlanOpportunity) -> Deal:
+        try:
+            return await self.ports.crm(request.connection).read_deal(request.opportunity_id)
+        except NotFound as error:
+            raise StepFailed(
+                FailureDetail(
+                    kind=FailureKind.REJECTED,
+                    reason=error.reason,
+                    message=error.message,
+                    system=request.connection,
+                    field="opportunity_id",
+                    owner=request.connection,
+                )
+            ) from error
 
     @implements(ref.WRITE_BACK)
     async def write_back(self, call: StepCall[WriteBack]) -> Receipt:

@@ -3,6 +3,7 @@
 import pytest
 
 from canonical.saga import Outcome, StepState, Verb
+from operations.sagas import Refused
 from tests.support.world import World
 
 GOES_THROUGH = (
@@ -56,3 +57,23 @@ async def test_a_deal_that_is_not_ready_parks_and_names_the_field(world: World, 
     await world.decide(item, Verb.ROLL_BACK)
     assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
     assert await world.live(account) == before
+
+
+@pytest.mark.parametrize("opportunity_id", ["006DT0000000999YAA", "nonsense"])
+async def test_an_opportunity_that_does_not_exist_parks_and_names_the_id(
+    world: World, opportunity_id: str
+) -> None:
+    account = await world.account("empty")
+    handle = await world.desk.start_opportunity(opportunity_id, crm=f"salesforce@{account}")
+    item = await world.parked(handle)
+    assert item.failure.field == "opportunity_id"
+    await handle.cancel()
+    assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
+
+
+@pytest.mark.parametrize("opportunity_id", ["", "006 DT", "006DT/../x", "🚀" * 5, "6" * 10_000])
+async def test_what_cannot_be_an_id_is_refused_before_anything_starts(
+    world: World, opportunity_id: str
+) -> None:
+    with pytest.raises(Refused, match="cannot be an opportunity id"):
+        await world.desk.start_opportunity(opportunity_id)
