@@ -41,6 +41,7 @@ class CrmActivities:
         """
         async with attempt(self.runner.store, call):
             deal = await self._deal(call.request)
+            _check_full_id(deal, call.request)
             plan = plan_opportunity(
                 deal,
                 self.bundle(deal.crm),
@@ -105,6 +106,21 @@ class CrmActivities:
     async def _put(self, request: WriteBack, value: str) -> RecordRef:
         links = DealLinks.model_validate_json(value)
         return await self.ports.crm(request.connection).write_links(request.deal_id, links)
+
+
+def _check_full_id(deal: Deal, request: PlanOpportunity) -> None:
+    """Refuse another form of the same id: it would be a second saga of one deal."""
+    if deal.id != request.opportunity_id:
+        raise StepFailed(
+            FailureDetail(
+                kind=FailureKind.REJECTED,
+                reason="invalid",
+                message=f"{request.opportunity_id} is known as {deal.id}: start it by that id.",
+                system=request.connection,
+                field="opportunity_id",
+                owner=request.connection,
+            )
+        )
 
 
 def _text(links: DealLinks) -> str:

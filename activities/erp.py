@@ -19,7 +19,7 @@ from canonical.provisioning import (
     ProvisionClient,
     ProvisionErpProject,
 )
-from canonical.records import Receipt, RecordRef, UndoReceipt
+from canonical.records import Receipt, RecordRef, UndoReceipt, WriteOutcome
 from canonical.saga import StepCall, UndoCall
 from policies.matching import match_client
 
@@ -114,10 +114,14 @@ class ErpActivities:
         request, erp = call.request, self.ports.erp(call.request.connection)
         client = known(request.client)
 
-        async def find() -> RecordRef | None:
+        async def find() -> Receipt | None:
+            """A currency carries no key of ours: one that is there was there before."""
             if not await erp.has_client_currency(client, request.currency):
                 return None
-            return RecordRef(system=request.connection, type="client_currency", id=request.currency)
+            record = RecordRef(
+                system=request.connection, type="client_currency", id=request.currency
+            )
+            return Receipt(record=record, outcome=WriteOutcome.EXISTING)
 
         return await self.runner.share(
             call,

@@ -10,12 +10,22 @@ from adapters.kantata import KantataConfig, build_kantata
 from adapters.netsuite import NetSuiteConfig, build_netsuite
 from adapters.ports import Connected
 from adapters.salesforce import SalesforceConfig, build_salesforce
+from adapters.salesforce.mapping import full_id
 
 VENDORS: dict[str, tuple[type[BaseModel], Callable[..., Connected]]] = {
     "salesforce": (SalesforceConfig, build_salesforce),
     "kantata": (KantataConfig, build_kantata),
     "netsuite": (NetSuiteConfig, build_netsuite),
 }
+
+
+FULL_IDS: dict[str, Callable[[str], str]] = {"salesforce": full_id}
+"""Vendors that know several forms of one id, and how to tell the full one."""
+
+
+def full_record_id(vendor: str, id_: str) -> str:
+    """Return the one form of an id that workflow ids are made of."""
+    return FULL_IDS.get(vendor, str)(id_)
 
 
 class SettingsInvalid(Exception):

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from temporalio.client import Client, TLSConfig
-from temporalio.runtime import Runtime
-
 from activities.crm import CrmActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
@@ -21,11 +18,12 @@ from activities.registration import implementations
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
-from adapters.registry import build_adapter
+from adapters.registry import build_adapter, full_record_id
 from canonical.ids import Role
-from operations.codec import data_converter
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.sagas import SAGA_QUEUE, SagaDesk
+from operations.servers import check_store
+from operations.servers import connect_temporal as connect_temporal  # composition roots
 from policies.bundle import Bundle, load_bundle
 from store import Store, make_store
 from workflows.registry import PIVOTS
@@ -110,31 +108,6 @@ def build_house(config: Config) -> House:
     return House(store, ports, lambda _crm: bundle, governors)
 
 
-async def connect_temporal(config: Config, runtime: Runtime | None = None) -> Client:
-    """Return a client of the configured Temporal, with our data converter."""
-    temporal = config.temporal
-    tls: TLSConfig | bool = bool(temporal.api_key)
-    if temporal.tls is not None:
-        tls = TLSConfig(
-            domain=temporal.tls.server_name,
-            server_root_ca_cert=_read(temporal.tls.ca_file),
-            client_cert=_read(temporal.tls.cert_file),
-            client_private_key=_read(temporal.tls.key_file),
-        )
-    return await Client.connect(
-        temporal.address,
-        namespace=temporal.namespace,
-        data_converter=data_converter(config.worker.codec_key),
-        tls=tls,
-        api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
-        runtime=runtime,
-    )
-
-
-def _read(path: Any) -> bytes | None:  # noqa: ANN401 - Path or None
-    return None if path is None else bytes(path.read_bytes())
-
-
 @dataclass(frozen=True)
 class Office:
     """What the CLI works with."""
@@ -147,10 +120,16 @@ class Office:
 
 @asynccontextmanager
 async def open_office(config_path: str | None) -> AsyncIterator[Office]:
-    """Connect to Temporal and the store for one command."""
+    """Connect to Temporal and the store for one command.
+
+    Raises:
+        ConfigInvalid: something in the configuration is wrong.
+        Unreachable: Temporal or PostgreSQL does not answer.
+    """
     config = load_config(find_config(config_path))
     store = make_store(config.store.secret_url, 2)
     try:
+        await check_store(store, config)
         client = await connect_temporal(config)
         crms = list(config.role(Role.CRM))
         if not crms:
@@ -161,6 +140,8 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
             people=config.people_roles(),
             ui_base_url=config.ui.base_url,
             crm=crms[0],
+            full_id=lambda crm, id_: full_record_id(config.connections[crm].vendor, id_),
+            crms=frozenset(crms),
         )
         yield Office(config, store, desk, SweepActivities(store, client, SAGA_QUEUE, PIVOTS))
     finally:

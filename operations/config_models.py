@@ -168,6 +168,8 @@ class WorkerConfig(_Section):
     """Of the queue `sagas`; vendor queues have the `slots` of their connection."""
     grace_seconds: Seconds = 90
     """How long a stop waits for writes under way; longer than any `total_seconds`."""
+    start_seconds: float = Field(default=30, ge=0, le=3600)
+    """How long a start waits for Temporal and PostgreSQL before it gives up."""
     health_host: str = "127.0.0.1"
     health_port: Port = 7241
     """Serves `/healthz` and `/metrics`."""

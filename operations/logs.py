@@ -6,11 +6,11 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from adapters.masking import mask
+from adapters.masking import mask_fields
 
 
 def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: mask(value) if isinstance(value, str) else value for key, value in event.items()}
+    return mask_fields(event)
 
 
 def configure_logs(level: int = logging.INFO) -> None:
@@ -19,10 +19,14 @@ def configure_logs(level: int = logging.INFO) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _masked,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[
+            *shared,
+            structlog.processors.format_exc_info,
+            _masked,
+            structlog.processors.JSONRenderer(),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

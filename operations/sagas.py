@@ -1,10 +1,22 @@
 """What people do to sagas: start, look, decide, cancel. The CLI and later the API call it."""
 
+import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from urllib.parse import quote
 
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+import structlog
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -28,14 +40,25 @@ from canonical.saga import (
     WorkItem,
     WorkItemKind,
 )
+from operations.standing import stored_view
 from policies.corrections import check_corrections, needs_second_person
 from store import Store
+from store.errors import SamePerson
 from workflows.board import BUSINESS_KEY, CORRELATION_ID, SAGA_STATE
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.options import LIVE_PRIORITY
 
 SAGA_QUEUE = "sagas"
+SAGA_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_.@/\-]{1,255}")
+ANSWER_WITHIN: Final = timedelta(seconds=5)
+"""How long a saga may take to answer a query; without a worker it never does."""
+TAKEN_WITHIN: Final = timedelta(seconds=20)
+ANSWERING: Final = {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}
+"""A saga in another state was stopped from outside: what it says of itself is out of date."""
+SHOWN_MAX: Final = 80
 FINANCE, OPERATOR, ADMIN = "finance", "operator", "admin"
+
+_log = structlog.get_logger("dealthread.sagas")
 
 
 class Refused(Exception):
@@ -61,6 +84,10 @@ class SagaDesk:
     """Roles by name, from `dealthread.toml`."""
     ui_base_url: str = ""
     crm: str = "salesforce"
+    full_id: Callable[[str, str], str] = lambda _crm, id_: id_
+    """Returns the one form of a deal's id, for a CRM connection and what a person typed."""
+    crms: frozenset[str] = frozenset()
+    """The CRM connections there are; empty: any."""
 
     # Starting.
 
@@ -70,14 +97,11 @@ class SagaDesk:
         """Start the saga of one deal, or return the one that runs.
 
         Raises:
-            Refused: the id cannot be an opportunity's.
+            Refused: the id cannot be an opportunity's, or there is no such CRM.
         """
-        if not VENDOR_ID_PATTERN.fullmatch(opportunity_id):
-            raise Refused(
-                f"{opportunity_id[:80]!r} cannot be an opportunity id: "
-                "use 1 to 64 letters, digits, '-', '_' or '.'."
-            )
+        self.check_opportunity(opportunity_id, crm)
         crm = crm or self.crm
+        opportunity_id = self.full_id(crm, opportunity_id)
         workflow_id = opportunity_to_project_id(crm, opportunity_id)
         deal = OpportunityToProjectInput(
             crm=crm, opportunity_id=opportunity_id, correlation_id=workflow_id
@@ -100,25 +124,78 @@ class SagaDesk:
             priority=LIVE_PRIORITY,
         )
 
+    def check_opportunity(self, opportunity_id: str, crm: str = "") -> None:
+        """Refuse what cannot be started, before anything is.
+
+        Raises:
+            Refused: the id cannot be an opportunity's, or there is no such CRM.
+        """
+        if not VENDOR_ID_PATTERN.fullmatch(opportunity_id):
+            raise Refused(
+                f"{_short(opportunity_id)} cannot be an opportunity id: "
+                "use 1 to 64 letters, digits, '-', '_' or '.'."
+            )
+        if crm and self.crms and crm not in self.crms:
+            raise Refused(
+                f"There is no CRM connection {_short(crm)} in dealthread.toml; "
+                f"there are {', '.join(sorted(self.crms))}."
+            )
+
     # Looking.
 
     def workflow_id(self, id_: str) -> str:
-        """Return the workflow id for what a person typed: an opportunity id or the whole id."""
-        return id_ if "/" in id_ else opportunity_to_project_id(self.crm, id_)
+        """Return the workflow id for what a person typed: an opportunity id or the whole id.
+
+        Raises:
+            Refused: it can be neither.
+        """
+        if not SAGA_ID_PATTERN.fullmatch(id_):
+            raise Refused(
+                f"{_short(id_)} is neither a work item, nor a saga's workflow id, "
+                "nor an opportunity id."
+            )
+        if "/" in id_:
+            return id_
+        return opportunity_to_project_id(self.crm, self.full_id(self.crm, id_))
 
     async def view(self, id_: str) -> SagaView:
-        """Return where a saga stands.
+        """Return where a saga stands: told by itself, or by the store where it no longer can.
+
+        The store answers for sagas beyond Temporal's retention, for terminated ones, and while no
+        worker runs; it knows nothing of what a running saga waits for beside its work items.
 
         Raises:
             Refused: there is no such saga.
         """
-        handle = self.client.get_workflow_handle(self.workflow_id(id_))
+        workflow_id = self.workflow_id(id_)
+        handle = self.client.get_workflow_handle(workflow_id)
         try:
-            return await handle.query(OpportunityToProject.view)
+            status = (await handle.describe()).status
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise Refused(f"There is no saga {self.workflow_id(id_)}.") from error
-            raise
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return await self._stored_view(workflow_id, "gone from Temporal")
+        if status not in ANSWERING:
+            ended = status.name.lower() if status else "unknown"
+            return await self._stored_view(workflow_id, f"{ended}; the sweep takes it up")
+        try:
+            view = await handle.query(OpportunityToProject.view, rpc_timeout=ANSWER_WITHIN)
+        except (RPCError, WorkflowQueryRejectedError) as error:
+            _log.warning("saga_does_not_answer", saga=workflow_id, error=str(error))
+            return await self._stored_view(workflow_id, "no worker answers")
+        # A deal that was complete already ends at once, and its run did nothing itself.
+        return view if view.steps else await self._stored_view(workflow_id, view.state, view)
+
+    async def _stored_view(
+        self, workflow_id: str, state: str, fallback: SagaView | None = None
+    ) -> SagaView:
+        trace = await self.store.sagas.trace(workflow_id)
+        if not trace.generations:
+            if fallback is not None:
+                return fallback
+            raise Refused(f"There is no saga {workflow_id}.")
+        items = await self.store.work_items.list(workflow_id=workflow_id)
+        return stored_view(trace, tuple(stored.item for stored in items), state)
 
     async def stuck(self) -> list[WorkItem]:
         """Return every open work item, the most urgent first."""
@@ -142,14 +219,31 @@ class SagaDesk:
         if not found:
             workflow_id = self.workflow_id(id_)
             found = [item for item in items if item.workflow_id == workflow_id]
-        if park is not None:
-            found = [item for item in found if item.park == park]
         if not found:
-            raise Refused(f"Nothing is open for {id_}{f' at park {park}' if park else ''}.")
+            raise Refused(await self._why_not_open(id_))
+        if park is not None:
+            now = ", ".join(str(item.park) for item in found)
+            found = [item for item in found if item.park == park]
+            if not found:
+                raise Refused(
+                    f"Park {park} of {id_} is over; it is at park {now} now: look again "
+                    f"with `starter.py status {id_}`."
+                )
         if len(found) > 1:
             choices = ", ".join(f"{item.id} ({item.step}, park {item.park})" for item in found)
             raise Refused(f"{id_} has several open work items; name one: {choices}.")
         return found[0]
+
+    async def _why_not_open(self, id_: str) -> str:
+        closed = await self.store.work_items.get(id_)
+        if closed is not None:
+            return f"{id_} is closed: {closed.how}."
+        if await self.store.decisions.get(id_) is not None:
+            return f"{id_} is a decision: approve it with `starter.py approve {id_} --as NAME`."
+        generation = await self.store.sagas.state(self.workflow_id(id_))
+        if generation is None:
+            return f"There is no work item and no saga {id_}."
+        return f"Nothing waits for a person at {id_}: it is {generation.outcome or 'under way'}."
 
     # Deciding.
 
@@ -189,10 +283,17 @@ class SagaDesk:
         return Proposal(decision=decision, taken=await self._send(item, decision))
 
     async def effects(self, item: WorkItem, verb: Verb) -> tuple[Effect, ...]:
-        """Return what a decision would do outside, without deciding it."""
+        """Return what a decision would do outside, without deciding it.
+
+        Raises:
+            Refused: the decision makes no sense now.
+        """
+        _needs_sense(item, verb)
         handle = self.client.get_workflow_handle(item.workflow_id)
         preview = Preview(work_item_id=item.id, verb=verb)
-        return tuple(await handle.query(OpportunityToProject.effects, preview))
+        return tuple(
+            await handle.query(OpportunityToProject.effects, preview, rpc_timeout=ANSWER_WITHIN)
+        )
 
     async def approve(self, id_: str, *, by: str) -> Proposal:
         """Approve as the second person a decision (`D-…`), or a gate (work item or saga).
@@ -206,13 +307,33 @@ class SagaDesk:
             if item.kind is not WorkItemKind.GATE:
                 raise Refused(f"{item.id} is no gate: use `resolve` with {', '.join(item.verbs)}.")
             return await self.resolve(item, Verb.APPROVE, by=by, corrections={})
-        decision = (await self.store.decisions.approve(id_, by)).decision
+        try:
+            decision = (await self.store.decisions.approve(id_, by)).decision
+        except SamePerson:
+            raise Refused(
+                f"{by} proposed {id_} and cannot approve it too: a second person with the role "
+                f"finance has to, with `starter.py approve {id_} --as NAME`."
+            ) from None
         item = await self.work_item(decision.work_item_id)
         return Proposal(decision=decision, taken=await self._send(item, decision))
 
-    async def cancel(self, id_: str) -> None:
-        """Ask a saga to roll back; past its pivot it notes the wish and goes on."""
-        await self.client.get_workflow_handle(self.workflow_id(id_)).cancel()
+    async def cancel(self, id_: str) -> str:
+        """Ask a saga to roll back; return what becomes of the wish, in a sentence.
+
+        Raises:
+            Refused: there is no such saga, or it has ended.
+        """
+        workflow_id = self.workflow_id(id_)
+        view = await self.view(workflow_id)
+        try:
+            await self.client.get_workflow_handle(workflow_id).cancel()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise Refused(f"{workflow_id} runs no more: {view.state}.") from error
+            raise
+        if view.pivot_passed:
+            return f"{workflow_id} is past its pivot: the wish is noted, and it goes on."
+        return f"{workflow_id} is asked to roll back."
 
     async def _send(self, item: WorkItem, decision: Decision) -> Resolved:
         handle = self.client.get_workflow_handle(item.workflow_id)
@@ -221,12 +342,23 @@ class SagaDesk:
         )
         try:
             return await handle.execute_update(
-                OpportunityToProject.resolve, resolve, id=decision.id
+                OpportunityToProject.resolve, resolve, id=decision.id, rpc_timeout=TAKEN_WITHIN
             )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError):
                 raise Refused(cause.message) from error
+            raise
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise Refused(
+                f"No worker took {decision.id} in time: start one (worker.py), then decide again."
+            ) from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise Refused(
+                    f"{item.workflow_id} runs no more; if it was terminated, `starter.py sweep` "
+                    "takes it up."
+                ) from error
             raise
 
     def _may_decide(
@@ -234,10 +366,7 @@ class SagaDesk:
     ) -> None:
         roles = {FINANCE, ADMIN} if item.kind is WorkItemKind.GATE else {OPERATOR, FINANCE, ADMIN}
         self._needs_role(by, roles, f"{verb} at {item.step}")
-        if verb not in item.verbs:
-            raise Refused(
-                f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}."
-            )
+        _needs_sense(item, verb)
         if verb is Verb.ADOPT and not record_id:
             raise Refused("adopt needs the record: add --record ID.")
         if verb in {Verb.SKIP, Verb.ACCEPT_RESIDUE, Verb.ABANDON} and not because:
@@ -252,6 +381,16 @@ class SagaDesk:
             )
         if not roles & self.people[person]:
             raise Refused(f"{person} has not the role for {what}: {' or '.join(sorted(roles))}.")
+
+
+def _needs_sense(item: WorkItem, verb: Verb) -> None:
+    if verb not in item.verbs:
+        raise Refused(f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}.")
+
+
+def _short(text: str) -> str:
+    """Return what a person typed as it can be shown: bounded, without control characters."""
+    return ascii(text) if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]!a}…"
 
 
 def financial(item: WorkItem) -> bool:

@@ -1,12 +1,11 @@
-"""Runs the workers of one process: which queues, how many slots, shares of vendor budgets."""
+"""Runs the workers of one process: which queues, how many slots; prepares the namespace."""
 
 import asyncio
 import contextlib
-import socket
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import cast
 
 import structlog
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
@@ -30,6 +29,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.registration import implementations
 from activities.sweep import SweepActivities
 from canonical.saga import Sweep
+from operations.budgets import shares_of_budgets
 from operations.composition import House, vendor_queue
 from operations.config import Config
 from operations.sagas import SAGA_QUEUE
@@ -37,8 +37,6 @@ from workflows.board import SEARCH_ATTRIBUTES
 from workflows.registry import PIVOTS, WORKFLOWS
 from workflows.sweep import SWEEP_EVERY, SWEEP_SCHEDULE_ID, SweepTerminated
 
-LEASE_SECONDS = 30.0
-RENEW_SECONDS = 5.0
 STICKY_SECONDS = 2
 """How long a killed worker's sagas wait before another worker takes them from the start."""
 
@@ -60,31 +58,52 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 @asynccontextmanager
 async def running_workers(client: Client, config: Config, house: House) -> AsyncIterator[None]:
-    """Serve the configured queues until the block ends, then stop gracefully."""
+    """Serve the configured queues until the block ends, then stop gracefully.
+
+    All workers stop polling at once and together have the grace; the budget leases are given back
+    when the last write has ended.
+    """
     wanted = set(config.worker.queues) or {
         SAGA_QUEUE,
         *(vendor_queue(name) for name in config.connections),
     }
-    grace = timedelta(seconds=config.worker.grace_seconds)
-    async with AsyncExitStack() as stack:
+    serving: list[Worker] = []
+    waiting: set[asyncio.Task[None]] = set()
+
+    async def serve(worker: Worker, granted: Coroutine[None, None, None] | None = None) -> None:
+        if granted is not None:
+            await granted
+        waiting.discard(cast(asyncio.Task[None], asyncio.current_task()))
+        serving.append(worker)
+        await worker.run()
+
+    async with shares_of_budgets(config, house) as shares, asyncio.TaskGroup() as group:
         if SAGA_QUEUE in wanted:
-            await stack.enter_async_context(_saga_worker(client, config, house, grace))
-        for name, connection in config.connections.items():
+            waiting.add(group.create_task(serve(_saga_worker(client, config, house))))
+        for name in config.connections:
             if vendor_queue(name) in wanted:
-                await stack.enter_async_context(
-                    Worker(
-                        client,
-                        task_queue=vendor_queue(name),
-                        activities=list(house.vendor_activities(connection.role).values()),
-                        max_concurrent_activities=connection.slots,
-                        graceful_shutdown_timeout=grace,
-                    )
-                )
-        await stack.enter_async_context(_shares_of_budgets(config, house))
-        yield
+                worker = _vendor_worker(client, config, house, name)
+                waiting.add(group.create_task(serve(worker, shares.granted(name))))
+        try:
+            yield
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*(worker.shutdown() for worker in serving))
 
 
-def _saga_worker(client: Client, config: Config, house: House, grace: timedelta) -> Worker:
+def _vendor_worker(client: Client, config: Config, house: House, name: str) -> Worker:
+    connection = config.connections[name]
+    return Worker(
+        client,
+        task_queue=vendor_queue(name),
+        activities=list(house.vendor_activities(connection.role).values()),
+        max_concurrent_activities=connection.slots,
+        graceful_shutdown_timeout=timedelta(seconds=config.worker.grace_seconds),
+    )
+
+
+def _saga_worker(client: Client, config: Config, house: House) -> Worker:
     sweeper = SweepActivities(house.store, client, SAGA_QUEUE, PIVOTS)
     activities = {**house.engine_activities(), **implementations([sweeper])}
     return Worker(
@@ -97,45 +116,8 @@ def _saga_worker(client: Client, config: Config, house: House, grace: timedelta)
         max_concurrent_activities=config.worker.activity_slots,
         max_concurrent_local_activities=config.worker.activity_slots,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
-        graceful_shutdown_timeout=grace,
+        graceful_shutdown_timeout=timedelta(seconds=config.worker.grace_seconds),
     )
-
-
-@asynccontextmanager
-async def _shares_of_budgets(config: Config, house: House) -> AsyncIterator[None]:
-    """Keep this process's leases on each vendor account's concurrency (DESIGN 3.13)."""
-    worker = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-
-    told = dict.fromkeys(house.governors, 0)
-
-    async def renew() -> None:
-        for name, governor in house.governors.items():
-            ceiling = config.connections[name].concurrency
-            if governor.halvings > told[name]:
-                told[name] = governor.halvings
-                await house.store.budgets.throttled(name)
-            else:
-                await house.store.budgets.restore(name)
-            share = await house.store.budgets.acquire(name, worker, ceiling, LEASE_SECONDS)
-            governor.set_ceiling(max(1, share))
-
-    async def keep_renewing() -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await renew()
-            except Exception as error:
-                _log.warning("budget_share_not_renewed", error=type(error).__name__)
-
-    await renew()
-    renewing = asyncio.create_task(keep_renewing())
-    try:
-        yield
-    finally:
-        renewing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await renewing
-        await house.store.budgets.release(worker)
 
 
 async def prepare_namespace(client: Client, config: Config) -> None:
@@ -171,11 +153,8 @@ async def _add_search_attributes(client: Client) -> None:
             namespace=client.namespace,
             search_attributes={key.name: IndexedValueType.ValueType(key.indexed_value_type)},
         )
-        try:
+        with _left_to_the_administrator(f"search attribute {key.name}"):
             await client.operator_service.add_search_attributes(request)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.ALREADY_EXISTS:
-                raise
 
 
 async def _limit_rate(client: Client, queue: str, per_second: float) -> None:
@@ -188,4 +167,18 @@ async def _limit_rate(client: Client, queue: str, per_second: float) -> None:
             rate_limit=RateLimit(requests_per_second=per_second), reason="dealthread.toml"
         ),
     )
-    await client.workflow_service.update_task_queue_config(request)
+    with _left_to_the_administrator(f"rate of the task queue {queue}"):
+        await client.workflow_service.update_task_queue_config(request)
+
+
+@contextlib.contextmanager
+def _left_to_the_administrator(what: str) -> Iterator[None]:
+    """Go on where the server does not let a worker change `what`, as managed ones do not."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return
+        if error.status not in {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED}:
+            raise
+        _log.warning("not_set_by_worker", what=what, remedy="set it by hand", why=error.message)

@@ -118,6 +118,8 @@ class Desk:
         how = ""
         try:
             decision = await self._decided(parked, route)
+            if decision.verb is Verb.ABANDON:
+                await self._alert(item, f"abandoned: {decision.because}")
             how = decision.verb
         except (RollBack, Abandon) as stop:
             how = stop.reason
@@ -184,12 +186,14 @@ class Desk:
         return min(waits) if waits else None
 
     async def _escalate(self, parked: Parked, route: Route | None) -> None:
-        request = EscalateWorkItem(
-            work_item_id=parked.item.id, park=parked.item.park, because="nobody answered in time"
-        )
-        await call_store(ref.ESCALATE_WORK_ITEM, request)
+        await self._alert(parked.item, "nobody answered in time")
         if route is not None and route.roll_back_when_overdue and not self._forward_only:
             self.request_stop("nobody answered in time; the policy rolls back")
+
+    async def _alert(self, item: WorkItem, because: str) -> None:
+        """Tell those above the ones who were asked."""
+        request = EscalateWorkItem(work_item_id=item.id, park=item.park, because=because)
+        await call_store(ref.ESCALATE_WORK_ITEM, request)
 
     def _by_itself(self, parked: Parked) -> Decision:
         item = parked.item

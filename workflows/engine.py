@@ -124,13 +124,20 @@ class Saga(Desk, ABC, Generic[Plan]):
                 )
             self.board.publish(self.board.state or SagaState.RUNNING, self._plan)
             await self.flow()
-            outcome, reason = Outcome.COMPLETED, self._stop and f"{self._stop}: too late, ignored"
+            outcome, reason = self._completed(), self._stop and f"{self._stop}: too late, ignored"
         except RollBack as stop:
             outcome, reason = await self._roll_back(stop), stop.reason
         except Abandon as stop:
             outcome, reason = Outcome.ABANDONED, stop.reason
         await workflow.wait_condition(workflow.all_handlers_finished)
         return await self._finish(outcome, reason)
+
+    def _completed(self) -> Outcome:
+        """A step that was skipped after an unanswered write may have left something behind."""
+        skipped = (row for row in self.board.rows if row.state is StepState.SKIPPED)
+        if any(row.outcome_unknown for row in skipped):
+            return Outcome.COMPLETED_WITH_RESIDUE
+        return Outcome.COMPLETED
 
     async def _finish(self, outcome: Outcome, reason: str) -> SagaResult:
         result = SagaResult(

@@ -4,6 +4,7 @@ Sources: vendor page section 9 (objects of the deal) and 5 (types on the wire). 
 fields are configuration.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -17,6 +18,7 @@ Row: TypeAlias = Mapping[str, object]
 
 ID_PATTERN: Final = r"^[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?$"
 """15 case-sensitive characters, or 18 with their checksum (section 5)."""
+CHECK_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 TEXT_MAX: Final = 255
 """Length of the text fields that the integration owns (docs/connect/salesforce.md)."""
 
@@ -31,6 +33,21 @@ _ACCOUNT_STANDARD: Final = (
     "BillingStateCode",
     "BillingCountryCode",
 )
+
+
+def full_id(id_: str) -> str:
+    """Return the 18-character form of an id; 15 and 18 characters name the same record.
+
+    Each five of the 15 become a character that says which of them are upper case (section 5).
+    Anything else is returned as it is.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9]{15}", id_):
+        return id_
+    checks = (
+        sum(1 << place for place, char in enumerate(id_[start : start + 5]) if char.isupper())
+        for start in (0, 5, 10)
+    )
+    return id_ + "".join(CHECK_CHARACTERS[check] for check in checks)
 
 
 def deal_query(deal_id: str, config: SalesforceConfig) -> str:

@@ -2,9 +2,13 @@
 
 import pytest
 
+from canonical.ids import opportunity_to_project_id
+from canonical.opportunity import OpportunityToProjectInput
 from canonical.saga import Outcome, StepState, Verb
-from operations.sagas import Refused
+from operations.sagas import SAGA_QUEUE, Refused
+from tests.sagas.matrix import assert_untouched
 from tests.support.world import World
+from workflows.opportunity_to_project import OpportunityToProject
 
 GOES_THROUGH = (
     "tm-us",
@@ -77,3 +81,49 @@ async def test_what_cannot_be_an_id_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(Refused, match="cannot be an opportunity id"):
         await world.desk.start_opportunity(opportunity_id)
+
+
+@pytest.mark.parametrize("slug", ["duplicate-client", "terms-differ", "other-subsidiary"])
+async def test_rolling_back_leaves_an_existing_client_as_it_was(world: World, slug: str) -> None:
+    account = await world.account()
+    before = await world.live(account)
+    await world.control.add_fault(
+        "salesforce", account, {"write": True, "correlation": ":write_back"}, "reject"
+    )
+    handle = await world.start(account, slug)
+    await world.decide(await world.parked(handle, "write_back"), Verb.ROLL_BACK)
+    result = await world.result(handle)
+    assert result.outcome is Outcome.ROLLED_BACK
+    assert_untouched(before, await world.live(account), but=set())
+    kept = {step.step: step.undo.result for step in result.steps if step.undo}
+    assert kept["provision_client"] == "kept"
+
+
+async def test_two_forms_of_one_salesforce_id_are_one_saga(world: World) -> None:
+    account = await world.account()
+    full = await world.deal_id(account, "tm-us")
+    crm = f"salesforce@{account}"
+    handles = [await world.desk.start_opportunity(id_, crm=crm) for id_ in (full, full[:15])]
+    assert handles[0].id == handles[1].id
+    await world.finished(handles[0])
+    jobs = await world.control.records("netsuite", account, type="job")
+    assert len([job for job in jobs if job["live"]]) == 1
+
+
+async def test_another_form_of_the_id_past_the_cli_is_refused_with_the_right_one(
+    world: World,
+) -> None:
+    account = await world.account()
+    full = await world.deal_id(account, "tm-us")
+    deal = OpportunityToProjectInput(crm=f"salesforce@{account}", opportunity_id=full[:15])
+    handle = await world.env.client.start_workflow(
+        OpportunityToProject.run,
+        deal,
+        id=opportunity_to_project_id(deal.crm, deal.opportunity_id),
+        task_queue=SAGA_QUEUE,
+    )
+    item = await world.parked(handle)
+    assert item.failure.field == "opportunity_id"
+    assert full in item.failure.message
+    await handle.cancel()
+    await world.result(handle)

@@ -28,7 +28,7 @@ from activities.registration import implementations
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
-from adapters.registry import build_adapter
+from adapters.registry import build_adapter, full_record_id
 from canonical.ids import Role
 from canonical.saga import Route, SagaResult, Verb, WorkItem, WorkItemKind
 from operations.composition import vendor_queue
@@ -263,7 +263,13 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
                     graceful_shutdown_timeout=timedelta(seconds=HTTP_SECONDS),
                 )
             )
-        desk = SagaDesk(client=env.client, store=store, people=PEOPLE, ui_base_url="http://ui")
+        desk = SagaDesk(
+            client=env.client,
+            store=store,
+            people=PEOPLE,
+            ui_base_url="http://ui",
+            full_id=lambda crm, id_: full_record_id(vendor_of(crm), id_),
+        )
         yield World(env, store, stack, control, ports, bundle, desk, sweeper, overrides)
 
 
