@@ -234,7 +234,9 @@ def bulk_deals(count: int, seed: int) -> list[SeedDeal]:
         pattern = _HANSEWERK if number % 3 == 0 else _NORTHWIND
         base = pattern.client or _us("", "")
         name = f"{random.choice(_FIRST)} {random.choice(_SECOND)} {number:04d}"
-        tax_id = f"DE{number:09d}" if pattern is _HANSEWERK else f"30-{number:07d}"
+        german = f"1{number:07d}"
+        german += mod_11_10.calc_check_digit(german)
+        tax_id = f"DE{german}" if pattern is _HANSEWERK else f"30-{number:07d}"
         deals.append(
             replace(
                 pattern,

@@ -147,6 +147,16 @@ WRONG: list[tuple[str, str, str, str]] = [
             "allowed are ISO 4217 codes such as EUR."
         ),
     ),
+    # no such currency, as a key
+    (
+        "approvals",
+        "EUR: 1000000",
+        "EUR: 1000000\n  EUX: 1",
+        (
+            "approvals.yaml:7: approvals.value_over.EUX: 'EUX' is no currency; "
+            "allowed are ISO 4217 codes such as EUR."
+        ),
+    ),
     # no such country
     (
         "legal_entities",

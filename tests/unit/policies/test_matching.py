@@ -120,7 +120,7 @@ class TestDoubt:
             ("Hansewerk Logistik", "HANSEWERK LOGISTIK GmbH"),
             ("Sakura Denki", "Sakura Denki K.K."),
             ("桜電機", "桜電機株式会社"),
-            ("Iberia Foods", "Iberia Foods S.A."),
+            ("Axa", "AXA S.A."),
             # a typing error
             ("Northwind Robotics", "Northwind Robtics"),
         ],

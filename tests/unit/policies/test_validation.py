@@ -357,7 +357,10 @@ CLIENTS = st.builds(
     tax_id=mostly("12-3456789", "N/A", "", "🚀"),
     billing_email=mostly("billing@example.com", ""),
     address=st.builds(
-        Address, street=TEXTS, city=mostly("Ω"), country=mostly("US", "DE", "JP", "CH")
+        Address,
+        street=mostly("Floor 2\n1 Main Street"),
+        city=mostly("Ω"),
+        country=mostly("US", "DE", "JP", "CH"),
     ),
 )
 DEALS = st.builds(
@@ -381,7 +384,7 @@ DEALS = st.builds(
     template=mostly("implementation", "advisory"),
     project_manager_email=mostly("maya.chen@example.com", ""),
     client=st.integers(0, 9).flatmap(lambda dice: st.none() if dice == 7 else CLIENTS),
-    lines=st.lists(LINES, max_size=3).map(tuple),
+    lines=st.lists(LINES, min_size=1, max_size=3).map(tuple),
 )
 DEFAULT = load_bundle(DEFAULT_BUNDLE)
 
