@@ -99,14 +99,14 @@ class NetSuite:
         write is the same upsert and makes no second relationship.
         """
         query = mapping.relationship_query(checked_id(client.id), checked_id(subsidiary))
-        found: Receipt | None = None
-        for row in await self._records.query(query, "look for the client's subsidiary"):
-            ours = row.get("externalid") == external_id
-            outcome = WriteOutcome.CREATED if ours else WriteOutcome.EXISTING
-            record = self._records.record("client_entity", row.get("id"))
-            if ours or found is None:
-                found = Receipt(record=record, outcome=outcome)
-        return found
+        rows = await self._records.query(query, "look for the client's subsidiary")
+        if not rows:
+            return None
+        ours = rows[0].get("externalid") == external_id
+        return Receipt(
+            record=self._records.record("client_entity", rows[0].get("id")),
+            outcome=WriteOutcome.CREATED if ours else WriteOutcome.EXISTING,
+        )
 
     async def add_client_entity(
         self, external_id: ExternalId, client: RecordRef, subsidiary: str

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 
+from stdnum.iso7064 import mod_11_10
+
 LONG_NAME = ("A very long name " * 600)[:9_999] + "!"
 """10,000 characters: far over the limit, as an import that bypassed it may leave."""
 
