@@ -17,6 +17,8 @@ from canonical.saga import (
     Finish,
     OpenWorkItem,
     Route,
+    SealAudit,
+    Sealed,
     TakeDecision,
 )
 from policies.corrections import check_corrections
@@ -64,6 +66,12 @@ class EngineActivities:
     async def escalate_work_item(self, request: EscalateWorkItem) -> None:
         """Say that nobody answered in time."""
         await self.store.work_items.escalate(request)
+
+    @implements(ref.SEAL_AUDIT)
+    async def seal_audit(self, _request: SealAudit) -> Sealed:
+        """Seal the newest entry of every subject that changed; again without changes seals none."""
+        seal = await self.store.audit.seal_heads()
+        return Sealed(subjects=seal.subjects, digest=seal.digest)
 
     @implements(ref.TAKE_DECISION)
     async def take_decision(self, request: TakeDecision) -> Decision:

@@ -35,6 +35,8 @@ from canonical.saga import (
     EscalateWorkItem,
     Finish,
     OpenWorkItem,
+    SealAudit,
+    Sealed,
     StepCall,
     Sweep,
     Swept,
@@ -66,6 +68,7 @@ TAKE_DECISION = ActivityRef("take_decision", TakeDecision, Decision)
 
 # Housekeeping.
 SWEEP = ActivityRef("sweep", Sweep, Swept)
+SEAL_AUDIT = ActivityRef("seal_audit", SealAudit, Sealed)
 
 # OpportunityToProject: reads and plans.
 PLAN_OPPORTUNITY = ActivityRef(

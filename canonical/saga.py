@@ -316,6 +316,18 @@ class Swept(CanonicalModel):
     forward: tuple[str, ...] = ()
 
 
+class SealAudit(CanonicalModel):
+    """Asks for a seal over the audit trail."""
+
+
+class Sealed(CanonicalModel):
+    """The seal: a digest over the newest entry of every subject that changed since the last."""
+
+    subjects: int
+    digest: str
+    """Shown in the workflow's result: kept outside the database, it proves what was in it."""
+
+
 class Finish(CanonicalModel):
     """Records how a generation ended; the same call twice writes once."""
 

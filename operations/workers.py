@@ -12,30 +12,20 @@ from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import RateLimit
 from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-)
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.registration import implementations
 from activities.sweep import SweepActivities
-from canonical.saga import Sweep
-from operations.budgets import shares_of_budgets
+from operations.budgets import Shares
 from operations.composition import House, vendor_queue
 from operations.config import Config
 from operations.sagas import SAGA_QUEUE
+from operations.schedules import ensure_schedules
 from workflows.board import SEARCH_ATTRIBUTES
 from workflows.registry import PIVOTS, WORKFLOWS
-from workflows.sweep import SWEEP_EVERY, SWEEP_SCHEDULE_ID, SweepTerminated
 
 STICKY_SECONDS = 2
 """How long a killed worker's sagas wait before another worker takes them from the start."""
@@ -57,11 +47,13 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 
 @asynccontextmanager
-async def running_workers(client: Client, config: Config, house: House) -> AsyncIterator[None]:
+async def running_workers(
+    client: Client, config: Config, house: House, shares: Shares
+) -> AsyncIterator[None]:
     """Serve the configured queues until the block ends, then stop gracefully.
 
-    All workers stop polling at once and together have the grace; the budget leases are given back
-    when the last write has ended.
+    All workers stop polling at once and together have the grace. A connection's queue is served
+    once this process has a place in its budget.
     """
     wanted = set(config.worker.queues) or {
         SAGA_QUEUE,
@@ -77,7 +69,7 @@ async def running_workers(client: Client, config: Config, house: House) -> Async
         serving.append(worker)
         await worker.run()
 
-    async with shares_of_budgets(config, house) as shares, asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
         if SAGA_QUEUE in wanted:
             waiting.add(group.create_task(serve(_saga_worker(client, config, house))))
         for name in config.connections:
@@ -129,21 +121,7 @@ async def prepare_namespace(client: Client, config: Config) -> None:
     for name, connection in config.connections.items():
         if connection.rate_per_second is not None:
             await _limit_rate(client, vendor_queue(name), connection.rate_per_second)
-    with contextlib.suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(
-            SWEEP_SCHEDULE_ID,
-            Schedule(
-                action=ScheduleActionStartWorkflow(
-                    SweepTerminated.run,
-                    Sweep(),
-                    id=SWEEP_SCHEDULE_ID,
-                    task_queue=SAGA_QUEUE,
-                    static_summary="Look for terminated sagas",
-                ),
-                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
-                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-            ),
-        )
+    await ensure_schedules(client)
 
 
 async def _add_search_attributes(client: Client) -> None:

@@ -114,6 +114,9 @@ class Saga(Desk, ABC, Generic[Plan]):
         self._planning_route = begun.route
         if begun.plan_json:
             self._plan = self.read_plan(begun.plan_json)
+        pivots = {step.name for step in self.STEPS if step.pivot}
+        # An earlier run got past the pivot, or perhaps: this one only goes forward, from its start.
+        self._forward_only = any(entry.step in pivots for entry in begun.open_steps)
         try:
             if begin.sweep is SweepMode.ROLL_BACK or begun.closed:
                 self._adopt_open_steps(begun)

@@ -3,11 +3,11 @@
 from typing import Any
 
 from workflows.engine import Saga
+from workflows.housekeeping import SealAuditTrail, SweepTerminated
 from workflows.opportunity_to_project import OpportunityToProject
-from workflows.sweep import SweepTerminated
 
 SAGAS: tuple[type[Saga[Any]], ...] = (OpportunityToProject,)
-WORKFLOWS: tuple[type, ...] = (*SAGAS, SweepTerminated)
+WORKFLOWS: tuple[type, ...] = (*SAGAS, SweepTerminated, SealAuditTrail)
 
 PIVOTS = {saga.__name__: {step.name for step in saga.STEPS if step.pivot} for saga in SAGAS}
 """By workflow type: once one of these steps is done or unknown, there is only forward."""

@@ -1,30 +1,26 @@
 """Kantata in the role of the PSA.
 
-Scorecard: every create carries our key as an external reference and, where the account has it, in a
-unique custom field, so a second one is refused; finds by that reference, archived records too;
-deletes while nothing is logged or invoiced, else says that it is refused.
+Scorecard: every create carries our key as an external reference in the same write, and projects,
+clients and tasks in a unique custom field too, so that a second one is refused; milestones have
+no such field. Finds by that reference, archived records too. Deletes while nothing is logged or
+invoiced, else says that it is refused; nothing is archived in place of a delete. Money is integer
+minor units, on projects exact text.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 from adapters.auth import BearerToken
-from adapters.errors import (
-    ContractBroken,
-    Forbidden,
-    Invalid,
-    MissingMapping,
-    NotFound,
-    Rejected,
-    UndoRefused,
-)
+from adapters.errors import ContractBroken, Duplicate, OutcomeUnknown
 from adapters.governor import Governor
 from adapters.http import VendorHttp
 from adapters.kantata import client as wire
 from adapters.kantata import mapping
-from adapters.kantata.client import Row, included, rows
+from adapters.kantata.checks import ConnectionCheck
+from adapters.kantata.client import Listing, Row, id_of, listing
 from adapters.kantata.config import KantataConfig
+from adapters.kantata.mapping import checked_id, checked_key
+from adapters.kantata.records import API, Records, refused
 from adapters.ports import Check
 from canonical.ids import ExternalId
 from canonical.provisioning import (
@@ -35,8 +31,8 @@ from canonical.provisioning import (
 )
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, WriteOutcome
 
-API: Final = "/api/v1"
-PAGE: Final = 200
+LOGGED: Final = ("logged_billable_time_in_minutes", "logged_nonbillable_time_in_minutes")
+"""Of a story; present where budgets are on (section 7)."""
 
 
 class Kantata:
@@ -47,353 +43,252 @@ class Kantata:
         self._connection = connection
         self._config = config
         self._http = http
+        self._records = Records(connection, config, http)
 
     @property
     def connection(self) -> str:
         """Name of the connection."""
         return self._connection
 
+    def checks(self) -> tuple[Check, ...]:
+        """Return the steps of the connection check."""
+        return ConnectionCheck(self._records, self._config).steps()
+
+    async def aclose(self) -> None:
+        """Close the HTTP client."""
+        await self._http.aclose()
+
     # Clients.
 
     async def find_client(self, external_id: ExternalId) -> RecordRef | None:
         """Return the workspace group with our reference."""
-        return await self._first("workspace_groups", [external_id], "client")
+        return await self._first("workspace_groups", external_id, "client")
 
     async def provision_client(
         self, external_id: ExternalId, request: ProvisionPsaClient
     ) -> RecordRef:
-        """Create the workspace group (section 6.4)."""
-        body = mapping.client_body(external_id, request, self._config)
-        created = await self._create("workspace_groups", body, "create the client")
-        return self._record("client", created[0])
+        """Create the workspace group (section 6.4).
+
+        Names are unique, in any case (the documentation of the POST; the vendor page says
+        otherwise), so a client of someone else may be in the way.
+
+        Raises:
+            Duplicate: it is, with its id where a search finds it.
+        """
+        body = mapping.client_body(checked_key(external_id), request, self._config)
+        try:
+            made = await self._records.create("workspace_groups", body, "create the client")
+        except Duplicate as error:
+            if await self.find_client(external_id) is not None:
+                # An earlier write of ours has landed since the caller looked.
+                raise OutcomeUnknown("The client is there by now, with our key.") from error
+            error.record_id = await self._records.group_named(mapping.client_name(request))
+            raise
+        return self._records.record("client", made.rows[0])
 
     async def remove_client(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
-        """Delete the workspace group; workspaces of others would stay, ungrouped (section 6.4)."""
-        return await self._remove("workspace_groups", [external_id], record, "client")
+        """Delete the workspace group; one with projects stays, they would lose their client."""
+        del record  # whatever carries the key goes
+        found = await self._records.find(
+            "workspace_groups", [checked_key(external_id)], include="workspaces"
+        )
+        used = [row for row in found.rows if row.get("workspace_ids")]
+        unused = [row for row in found.rows if not row.get("workspace_ids")]
+        removed = await self._records.remove("workspace_groups", unused, "client")
+        if used:
+            kept = self._records.record("client", used[0])
+            return UndoReceipt(result=UndoResult.KEPT, record=kept)
+        return removed
 
     # Projects.
 
     async def find_project(self, external_id: ExternalId) -> RecordRef | None:
         """Return the workspace with our reference, an archived one too (section 6.3)."""
-        return await self._first("workspaces", [external_id], "project")
+        return await self._first("workspaces", external_id, "project")
 
     async def provision_project(
         self, external_id: ExternalId, request: ProvisionPsaProject
     ) -> RecordRef:
-        """Create the workspace from its template (section 6.2), after looking up its manager."""
-        manager = await self._user(request.manager_email) if request.manager_email else ""
+        """Create the workspace from its template (section 6.2), once its manager is known.
+
+        Raises:
+            MissingMapping: the manager is no user, or the rate card is of another currency.
+        """
+        mapping.project_body(checked_key(external_id), request, "", self._config)  # may refuse
+        if request.rate_card:
+            await self._records.check_rate_card(request.rate_card, request.price.currency)
+        manager = (
+            await self._records.user_id(request.manager_email) if request.manager_email else ""
+        )
         body = mapping.project_body(external_id, request, manager, self._config)
-        created = await self._create("workspaces", body, "create the project")
-        return self._record("project", created[0])
+        made = await self._records.create("workspaces", body, "create the project")
+        return self._records.record("project", made.rows[0])
 
     async def remove_project(
         self, external_id: ExternalId, record: RecordRef | None
     ) -> UndoReceipt:
-        """Delete the workspace; refused once time, expenses or invoices are on it (section 6.3)."""
-        return await self._remove("workspaces", [external_id], record, "project")
+        """Delete the workspace with all its stories, for good (section 6.3).
+
+        Raises:
+            UndoRefused: time, expenses or invoices are on it.
+        """
+        del record  # whatever carries the key goes
+        found = await self._records.find("workspaces", [checked_key(external_id)])
+        await self._records.refuse_if_used(found.rows)
+        return await self._records.remove("workspaces", found.rows, "project")
+
+    # Tasks.
 
     async def find_tasks(self, external_id: ExternalId, project: RecordRef) -> Receipt | None:
-        """Return the deliverable with our reference, and its tasks."""
-        found = await self._list(
-            "stories", [external_id], {"workspace_id": project.id, "include": "sub_stories"}
+        """Return the deliverable with our reference, archived or not, and its tasks."""
+        filters = {"workspace_id": checked_id(project.id), "show_archived": "true"}
+        found = await self._records.find(
+            "stories", [checked_key(external_id)], filters, "sub_stories"
         )
-        return self._task_list(found[0]) if found else None
+        return self._task_list(found.rows[0]) if found.rows else None
 
     async def provision_tasks(self, external_id: ExternalId, request: ProvisionTasks) -> Receipt:
         """Create the deliverable and its tasks in one call (section 7)."""
-        body = mapping.tasks_body(external_id, request, self._config)
-        created = await self._create("stories", body, "create the tasks")
-        return self._task_list(created[0])
+        body = mapping.tasks_body(checked_key(external_id), request, self._config)
+        made = await self._records.create("stories", body, "create the tasks", "sub_stories")
+        return self._task_list(made.rows[0])
 
     async def remove_tasks(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
-        """Delete the deliverable; its tasks go with it (section 7)."""
-        return await self._remove("stories", [external_id], record, "task_list")
+        """Delete the deliverable; what is below it goes with it (section 7).
+
+        Raises:
+            UndoRefused: time was logged on it, or on anything below it.
+        """
+        del record  # whatever carries the key goes
+        filters = {"all_on_account": "true", "show_archived": "true"}
+        found = await self._records.find(
+            "stories", [checked_key(external_id)], filters, "descendants"
+        )
+        if any(row.get(name) for row in _with_descendants(found) for name in LOGGED):
+            why = "Time was logged on one of the tasks."
+            raise refused(why, "task_list", id_of(found.rows[0]))
+        return await self._records.remove("stories", found.rows, "task_list")
+
+    # Milestones.
 
     async def find_milestones(self, external_id: ExternalId, project: RecordRef) -> Receipt | None:
         """Return the billing milestones with our references, in their order."""
-        found = await self._milestones(external_id, project)
-        return self._milestone_list(project, found) if found else None
+        found = await self._records.find("billing_milestones", mapping.milestone_refs(external_id))
+        # A write that landed late may have doubled one: the oldest counts, a removal takes all.
+        oldest = {found.refs[id_of(row)]: row for row in reversed(found.rows)}
+        rows = [oldest[ref] for ref in dict.fromkeys(found.refs[id_of(row)] for row in found.rows)]
+        return self._milestone_list(project, rows) if rows else None
 
     async def provision_milestones(
         self, external_id: ExternalId, request: ProvisionMilestones
     ) -> Receipt:
         """Create all billing milestones in one bulk call, all or none (section 10.1)."""
-        if len(request.milestones) > mapping.MILESTONES_MAX:
-            raise Invalid(
-                f"At most {mapping.MILESTONES_MAX} milestones go into one project.",
-                field="milestones",
-            )
-        body = mapping.milestones_body(external_id, request, self._config)
-        created = await self._create("billing_milestones", body, "create the milestones")
-        if request.project is None:
-            raise ContractBroken("Milestones were created without a project.")
-        return self._milestone_list(request.project, created)
+        project = mapping.known(request.project, "project")
+        body = mapping.milestones_body(checked_key(external_id), request, self._config)
+        made = await self._records.create("billing_milestones", body, "create the milestones")
+        return self._milestone_list(project, made.rows)
 
     async def remove_milestones(
         self, external_id: ExternalId, project: RecordRef | None
     ) -> UndoReceipt:
-        """Delete each billing milestone; refused while one is on an invoice (section 10.1)."""
-        if project is None:
-            return UndoReceipt(result=UndoResult.ABSENT)
-        found = await self._milestones(external_id, project)
-        for row in found:
-            await self._delete("billing_milestones", _id(row), "milestone")
-        result = UndoResult.REMOVED if found else UndoResult.ABSENT
-        return UndoReceipt(result=result, record=project)
+        """Delete the billing milestones, one by one: there is no bulk delete (section 10.1).
+
+        Raises:
+            UndoRefused: one of them is on an invoice; then none is deleted.
+        """
+        found = await self._records.find("billing_milestones", mapping.milestone_refs(external_id))
+        for row in found.rows:
+            if row.get("invoice_id"):
+                why = "A billing milestone is on an invoice."
+                raise refused(why, "milestone", id_of(row))
+        removed = await self._records.remove("billing_milestones", found.rows, "milestone")
+        return removed.model_copy(update={"record": project})
 
     # Links and the pivot.
 
     async def read_erp_link(self, project: RecordRef) -> str:
         """Return what our reference of the ERP service says."""
-        found = await self._references(project, self._config.erp_service)
-        return str(found[0].get("service_model_ref", "")) if found else ""
+        found = await self._records.references(project, self._config.erp_service)
+        return str(found[0].get("service_model_ref") or "") if found else ""
 
     async def write_erp_link(self, project: RecordRef, erp_project_ids: str) -> RecordRef:
         """Upsert the reference; one subject has one per service (section 5)."""
         if not erp_project_ids:
-            for row in await self._references(project, self._config.erp_service):
-                await self._delete("external_references", _id(row), "reference")
+            for row in await self._records.references(project, self._config.erp_service):
+                await self._records.delete(
+                    "external_references", id_of(row), "take the ERP projects off the project"
+                )
             return project
         await self._http.request(
             "POST",
             f"{API}/external_references/create_or_update",
             operation="note the ERP projects",
             write=True,
-            json={
-                "external_reference": {
-                    "subject_type": "Workspace",
-                    "subject_id": project.id,
-                    **mapping.reference(self._config.erp_service, "project", erp_project_ids),
-                }
-            },
+            json=mapping.erp_link_body(checked_id(project.id), erp_project_ids, self._config),
         )
         return project
 
     async def is_open_for_time(self, project: RecordRef) -> bool:
-        """Return the workspace's `time_trackable` (section 6.3)."""
+        """Return the workspace's `time_trackable` (section 6.3).
+
+        Raises:
+            NotFound: there is no such project.
+        """
         answer = await self._http.request(
             "GET",
-            f"{API}/workspaces/{_valid(project.id)}",
+            f"{API}/workspaces/{checked_id(project.id)}",
             operation="see whether the project is open for time",
             write=False,
             params={"include_archived": "true", "optional_fields": "time_trackable"},
         )
-        return rows(answer)[0].get("time_trackable") is True
+        rows = listing(answer).rows
+        is_open = rows[0].get("time_trackable") if rows else None
+        if not isinstance(is_open, bool):
+            raise ContractBroken("Kantata does not say whether the project is open for time.")
+        return is_open
 
     async def open_for_time(self, project: RecordRef) -> RecordRef:
         """Set `time_trackable` (section 6.3)."""
         await self._http.request(
             "PUT",
-            f"{API}/workspaces/{_valid(project.id)}",
+            f"{API}/workspaces/{checked_id(project.id)}",
             operation="open the project for time",
             write=True,
             json={"workspace": {"time_trackable": True}},
         )
         return project
 
-    # The connection check.
-
-    def checks(self) -> tuple[Check, ...]:
-        """Return the steps of the connection check."""
-        return (
-            Check("reach and sign in", self._check_me, "Check base_url and the token's secret."),
-            Check(
-                "permission",
-                self._check_permission,
-                "The token's user must be an account administrator with financial permission.",
-            ),
-            Check(
-                "custom fields",
-                self._check_fields,
-                "Create the text fields 'Integration key' with the unique constraint, and put "
-                "their ids under settings.integration_key_fields.",
-            ),
-        )
-
-    async def aclose(self) -> None:
-        """Close the HTTP client."""
-        await self._http.aclose()
-
-    async def _check_me(self) -> str:
-        answer = await self._http.request(
-            "GET", f"{API}/users/me", operation="sign in", write=False
-        )
-        return f"signed in as user {_id(rows(answer)[0])}"
-
-    async def _check_permission(self) -> str:
-        answer = await self._http.request(
-            "GET",
-            f"{API}/workspaces",
-            operation="list projects",
-            write=False,
-            params={"per_page": 1},
-        )
-        return f"{len(rows(answer))} project read"
-
-    async def _check_fields(self) -> str:
-        answer = await self._http.request(
-            "GET",
-            f"{API}/custom_fields",
-            operation="list custom fields",
-            write=False,
-            params={"per_page": PAGE},
-        )
-        unique = {_id(row) for row in rows(answer) if row.get("unique_constraint") is True}
-        wanted = self._config.integration_key_fields.model_dump()
-        missing = [f"{name} {id_}" for name, id_ in wanted.items() if id_ not in unique]
-        if missing:
-            raise Invalid(
-                f"Not there, or without the unique constraint: {', '.join(missing)}.",
-                field="integration_key_fields",
-            )
-        return f"{len(wanted)} unique key fields are there"
-
-    # The wire.
-
-    async def _create(
-        self, collection: str, body: Mapping[str, object], operation: str
-    ) -> list[Row]:
-        answer = await self._http.request(
-            "POST", f"{API}/{collection}", operation=operation, write=True, json=body
-        )
-        created = rows(answer)
-        if not created:
-            raise ContractBroken(f"Kantata created nothing in {collection}.", raw=answer.text)
-        return created
-
-    async def _list(
-        self, collection: str, refs: list[str], filters: Mapping[str, str] | None = None
-    ) -> list[Row]:
-        """Return the rows that carry one of our references, the oldest first.
-
-        Unknown filters are ignored by the server (section 3), so the references are compared
-        here as well.
-        """
-        filters = dict(filters or {})
-        include = ",".join(filter(None, ("external_references", filters.pop("include", ""))))
-        answer = await self._http.request(
-            "GET",
-            f"{API}/{collection}",
-            operation=f"look for {collection}",
-            write=False,
-            params={
-                "external_reference_service_name": self._config.key_service,
-                "external_reference_service_model_refs": ",".join(refs),
-                "include": include,
-                "include_archived": "true",
-                "per_page": PAGE,
-                "order": "created_at:asc",
-                **filters,
-            },
-        )
-        known = included(answer, "external_references")
-        ours = {
-            str(row.get("subject_id"))
-            for row in known.values()
-            if row.get("service_name") == self._config.key_service
-            and row.get("service_model_ref") in refs
-        }
-        return [row for row in rows(answer) if _id(row) in ours]
-
-    async def _first(self, collection: str, refs: list[str], kind: str) -> RecordRef | None:
-        found = await self._list(collection, refs)
-        return self._record(kind, found[0]) if found else None
-
-    async def _milestones(self, external_id: ExternalId, project: RecordRef) -> list[Row]:
-        refs = [f"{external_id}:{number}" for number in range(1, mapping.MILESTONES_MAX + 1)]
-        return await self._list("billing_milestones", refs, {"workspace_id": project.id})
-
-    async def _references(self, project: RecordRef, service: str) -> list[Row]:
-        answer = await self._http.request(
-            "GET",
-            f"{API}/external_references",
-            operation="read the references",
-            write=False,
-            params={"subject_type": "Workspace", "subject_id": project.id, "per_page": PAGE},
-        )
-        return [
-            row
-            for row in rows(answer)
-            if row.get("service_name") == service and str(row.get("subject_id")) == project.id
-        ]
-
-    async def _user(self, email: str) -> str:
-        """Return the id of the user with this e-mail address."""
-        answer = await self._http.request(
-            "GET",
-            f"{API}/users",
-            operation="look for the project manager",
-            write=False,
-            params={"on_my_account": "true", "by_email_address": email},
-        )
-        for row in rows(answer):
-            if str(row.get("email_address", "")).casefold() == email.casefold():
-                return _id(row)
-        raise MissingMapping(
-            "The project manager of the deal is no user of Kantata: correct the e-mail address, "
-            "or invite the person.",
-            field="project_manager_email",
-        )
-
-    async def _remove(
-        self, collection: str, refs: list[str], record: RecordRef | None, kind: str
-    ) -> UndoReceipt:
-        found = await self._list(collection, refs)
-        for row in found:
-            await self._delete(collection, _id(row), kind)
-        result = UndoResult.REMOVED if found else UndoResult.ABSENT
-        return UndoReceipt(result=result, record=record)
-
-    async def _delete(self, collection: str, id_: str, kind: str) -> None:
-        try:
-            await self._http.request(
-                "DELETE",
-                f"{API}/{collection}/{_valid(id_)}",
-                operation=f"remove the {kind}",
-                write=True,
-            )
-        except NotFound:
-            return
-        except (Invalid, Forbidden, Rejected) as error:
-            raise UndoRefused(
-                str(error),
-                vendor=wire.VENDOR,
-                operation="undo",
-                record_type=kind,
-                record_id=id_,
-            ) from error
-
-    def _record(self, kind: str, row: Row) -> RecordRef:
-        return RecordRef(system=self._connection, type=kind, id=_id(row))
+    async def _first(self, collection: str, key: ExternalId, type_: str) -> RecordRef | None:
+        found = await self._records.find(collection, [checked_key(key)])
+        return self._records.record(type_, found.rows[0]) if found.rows else None
 
     def _task_list(self, row: Row) -> Receipt:
-        subs = row.get("sub_story_ids")
-        parts = tuple(
-            RecordRef(system=self._connection, type="task", id=str(id_))
-            for id_ in (subs if isinstance(subs, list) else [])
+        below = row.get("sub_story_ids")
+        ids = [str(id_) for id_ in below] if isinstance(below, list) else []
+        # Ids are numbers that grow (unverified), so this is the order of the request, however
+        # people have sorted the tasks since.
+        ids.sort(key=lambda id_: (len(id_), id_))
+        return Receipt(
+            record=self._records.record("task_list", row),
+            outcome=WriteOutcome.CREATED,
+            parts=tuple(RecordRef(system=self._connection, type="task", id=id_) for id_ in ids),
         )
-        record = self._record("task_list", row)
-        return Receipt(record=record, outcome=WriteOutcome.CREATED, parts=parts)
 
-    def _milestone_list(self, project: RecordRef, found: list[Row]) -> Receipt:
+    def _milestone_list(self, project: RecordRef, rows: Sequence[Row]) -> Receipt:
         return Receipt(
             record=RecordRef(system=self._connection, type="milestone_list", id=project.id),
             outcome=WriteOutcome.CREATED,
-            parts=tuple(self._record("milestone", row) for row in found),
+            parts=tuple(self._records.record("milestone", row) for row in rows),
         )
 
 
-def _id(row: Row) -> str:
-    value = row.get("id")
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ContractBroken("Kantata sent an object without an id.")
-    return str(value)
-
-
-def _valid(id_: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,18}", id_):
-        raise Invalid(f"{id_[:40]!r} is no Kantata id: digits only.", field="record")
-    return id_
+def _with_descendants(found: Listing) -> list[Row]:
+    stories = found.included("stories")
+    ids = [id_of(row) for row in found.rows]
+    for row in found.rows:
+        below = row.get("descendant_ids")
+        ids += map(str, below if isinstance(below, list) else [])
+    return [stories[id_] for id_ in ids if id_ in stories]
 
 
 def build_kantata(connection: str, config: KantataConfig, governor: Governor) -> Kantata:

@@ -1,10 +1,13 @@
 """What an administrator says about a Kantata account: token, and the ids of its custom fields."""
 
-from pydantic import Field, SecretStr
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
 
 from adapters.settings import Strict, VendorSettings
 
 ID = r"^[0-9]{1,18}$"
+SERVICE = r"^[A-Za-z0-9_.-]{1,60}$"
 
 
 class AccessToken(Strict):
@@ -29,7 +32,14 @@ class KantataConfig(VendorSettings):
 
     auth: AccessToken
     integration_key_fields: IntegrationKeyFields = IntegrationKeyFields()
-    key_service: str = "dealthread-saga"
+    key_service: str = Field("dealthread-saga", pattern=SERVICE)
     """Service name of the external references that carry our keys."""
-    erp_service: str = "dealthread-erp"
+    erp_service: str = Field("dealthread-erp", pattern=SERVICE)
     """Service name of those that carry the ERP's project ids."""
+
+    @model_validator(mode="after")
+    def _services_differ(self) -> Self:
+        # A subject has one reference per service (section 5): the note would replace our key.
+        if self.key_service == self.erp_service:
+            raise ValueError("key_service and erp_service must differ")
+        return self

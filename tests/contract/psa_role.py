@@ -53,6 +53,8 @@ class PsaFacts:
     bad_ids: tuple[str, ...]
     name_taken: Fields
     """Options of the fault `reject` by which the vendor says that a name is taken."""
+    gone: Fields
+    """Options of the fault `reject` by which the vendor says that a record is not there."""
     write_faults: Mapping[FaultKind, type[AdapterError]] = field(default_factory=dict)
 
 
@@ -74,6 +76,7 @@ PSAS: dict[str, PsaFacts] = {
         absent_id="999999",
         bad_ids=("", "12a", "1,2", "../users/2", "1 OR 1=1"),
         name_taken={"message": "Name has already been taken", "field": "name"},
+        gone={"status": 404, "type": "system", "message": "It could not be found"},
     ),
 }
 

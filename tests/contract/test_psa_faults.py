@@ -14,6 +14,7 @@ from adapters.errors import (
     UndoRefused,
 )
 from adapters.ports import Psa
+from canonical.records import UndoReceipt, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
 from tests.contract.psa_role import (
@@ -201,6 +202,20 @@ class TestFaults:
 
         assert {method for method, _ in await scene.calls()} == {"GET"}
         assert await act.landed(scene) is stood
+
+    @pytest.mark.parametrize(
+        "act", [act for act in ACTS if act.name.startswith("remove_")], ids=lambda act: act.name
+    )
+    async def test_what_someone_else_removes_meanwhile_is_absent(
+        self, scene: Scene[Psa], act: Act[Psa]
+    ) -> None:
+        await act.prepare(scene)
+        await scene.fault(FaultKind.REJECT, write=True, options=facts(scene).gone)
+
+        undone = await act.perform(scene)
+
+        assert isinstance(undone, UndoReceipt)
+        assert undone.result is UndoResult.ABSENT
 
     async def test_a_look_that_takes_too_long_is_tried_again(self, scene: Scene[Psa]) -> None:
         impatient = await scene.another(seconds=IMPATIENT_SECONDS)
