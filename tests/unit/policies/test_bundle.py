@@ -300,7 +300,7 @@ class TestWrongBundle:
 
     @pytest.mark.parametrize(
         "content",
-        [b"[" * 20_000, b"psa: \x00", b"\xff\xfe\xfa", b"- \xc3"],
+        [b"[" * 2_000, b"psa: \x00", b"\xff\xfe\xfa", b"- \xc3"],
         ids=["nested too deep", "NUL", "not UTF-8", "cut off"],
     )
     def test_what_is_no_yaml_is_one_problem(self, folder: Path, content: bytes) -> None:
