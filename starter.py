@@ -6,26 +6,37 @@ import sys
 
 import typer
 
-from operations.cli import checks, sagas, stack
+from operations.cli import checks, decisions, sagas, stack
 from operations.cli.demo import demo
+from operations.cli.trace import trace
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Durable deal-to-cash sagas. Try `starter.py demo`.",
+    help="Durable deal-to-cash sagas. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
+    epilog="Example: starter.py demo",
 )
-app.command("up")(stack.up)
-app.command("down")(stack.down)
-app.command("demo")(demo)
+COMMANDS = (
+    ("up", stack.up, "up --detach"),
+    ("down", stack.down, "down"),
+    ("demo", demo, "demo --keep"),
+    ("status", sagas.status, "status 006DT0000000001YAA"),
+    ("stuck", sagas.stuck, "stuck --json"),
+    (
+        "resolve",
+        decisions.resolve,
+        "resolve 006DT0000000010YAA retry --set template=implementation --as olivia",
+    ),
+    ("approve", decisions.approve, "approve D-1a2b3c4d5e6f --as fiona"),
+    ("cancel", sagas.cancel, "cancel 006DT0000000001YAA"),
+    ("sweep", sagas.sweep, "sweep"),
+    ("trace", trace, "trace 006DT0000000001YAA"),
+    ("migrate", checks.migrate, "migrate --config dealthread.toml"),
+)
 app.add_typer(sagas.start_app, name="start")
-app.command("status")(sagas.status)
-app.command("stuck")(sagas.stuck)
-app.command("resolve")(sagas.resolve)
-app.command("approve")(sagas.approve)
-app.command("cancel")(sagas.cancel)
-app.command("sweep")(sagas.sweep)
-app.command("trace")(sagas.trace)
+for _name, _run, _example in COMMANDS:
+    app.command(_name, epilog=f"Example: starter.py {_example}")(_run)
 app.add_typer(checks.connections_app, name="connections")
 app.add_typer(checks.policies_app, name="policies")
 

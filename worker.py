@@ -16,6 +16,7 @@ import uvloop
 from temporalio.client import Client
 
 from adapters.registry import SettingsInvalid
+from operations.budgets import shares_of_budgets
 from operations.composition import House, build_house
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.health import serving_health
@@ -43,8 +44,9 @@ async def serve(config: Config, telemetry: Telemetry) -> None:
             return
         url = telemetry.sdk_metrics_url
         async with (
-            serving_health(config, house, client, url),
-            running_workers(client, config, house),
+            shares_of_budgets(config, house) as shares,
+            serving_health(config, house, client, shares, url),
+            running_workers(client, config, house, shares),
         ):
             _log.info("serving", connections=sorted(config.connections), health=_health(config))
             await stop.wait()

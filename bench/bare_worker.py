@@ -16,7 +16,6 @@ from typing import Any
 
 import uvloop
 from temporalio import activity
-from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -39,9 +38,11 @@ from canonical.provisioning import (
     WriteBack,
 )
 from canonical.records import Receipt, RecordRef
-from operations.composition import build_house, connect_temporal, vendor_queue
+from operations.composition import build_house, vendor_queue
 from operations.config import Config, load_config
 from operations.logs import configure_logs
+from operations.servers import connect_temporal
+from operations.telemetry import start_telemetry
 from operations.workers import workflow_runner
 
 QUEUE = "bare"
@@ -205,7 +206,7 @@ async def serve(config: Config) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     house = build_house(config)
-    client = await connect_temporal(config, Runtime.default())
+    client = await connect_temporal(config, start_telemetry().runtime)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(house.aclose)
         await stack.enter_async_context(
@@ -237,8 +238,6 @@ def _runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(
         restrictions=runner.restrictions.with_passthrough_modules("bench")
     )
-
-
 
 
 def main() -> None:

@@ -70,9 +70,7 @@ class BareOpportunityToProject:
         opened = DealLinks(integration_status="Open for time")
         note = fill(plan.link_psa_project, project=project, erp_projects=(erp_project,))
         back = fill(plan.link_erp_projects[0], project=erp_project, psa_project=project)
-        await asyncio.gather(
-            self._have("psa_link", psa, note), self._have("erp_link", erp, back)
-        )
+        await asyncio.gather(self._have("psa_link", psa, note), self._have("erp_link", erp, back))
         await self._have("deal_links", deal.crm, fill(plan.write_back, links=links))
         await self._have("open", psa, fill(plan.open_for_time, project=project))
         await self._have("deal_links", deal.crm, fill(plan.write_back, links=opened))

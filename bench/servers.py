@@ -37,7 +37,7 @@ class Servers:
     files: StackFiles
     ports: Ports
     children: dict[str, Child] = field(default_factory=dict)
-    store_url: SecretStr = SecretStr("")
+    store_url: SecretStr = field(init=False)
     urls: dict[str, str] = field(default_factory=dict)
     control: Control = field(init=False)
     client: Client = field(init=False)

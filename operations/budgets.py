@@ -41,6 +41,13 @@ class Shares:
         """Wait until this process has a place at a connection."""
         await self._granted[connection].wait()
 
+    def places(self) -> dict[str, int]:
+        """Return how many calls each connection may have under way; 0 while there is no place."""
+        return {
+            name: governor.limit if self._granted[name].is_set() else 0
+            for name, governor in self._house.governors.items()
+        }
+
     async def renew(self) -> None:
         """Take or renew the leases, and tell the governors what they may use.
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from temporalio.client import Client
 
+from operations.budgets import Shares
 from operations.composition import House
 from operations.config import Config, ConfigInvalid
 
@@ -36,7 +37,7 @@ _log = structlog.get_logger("dealthread.health")
 
 @asynccontextmanager
 async def serving_health(
-    config: Config, house: House, client: Client, sdk_metrics_url: str
+    config: Config, house: House, client: Client, shares: Shares, sdk_metrics_url: str
 ) -> AsyncIterator[None]:
     """Serve health and metrics on the configured host and port.
 
@@ -44,7 +45,7 @@ async def serving_health(
         ConfigInvalid: the port can't be opened.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PROBE_SECONDS)) as http:
-        pages = _Pages(house, client, sdk_metrics_url, http)
+        pages = _Pages(house, client, shares, sdk_metrics_url, http)
         app = web.Application()
         app.add_routes([web.get("/healthz", pages.healthz), web.get("/metrics", pages.metrics)])
         runner = web.AppRunner(app, access_log=None)
@@ -65,10 +66,16 @@ async def serving_health(
 
 class _Pages:
     def __init__(
-        self, house: House, client: Client, sdk_metrics_url: str, http: aiohttp.ClientSession
+        self,
+        house: House,
+        client: Client,
+        shares: Shares,
+        sdk_metrics_url: str,
+        http: aiohttp.ClientSession,
     ) -> None:
         self._house = house
         self._client = client
+        self._shares = shares
         self._sdk_metrics_url = sdk_metrics_url
         self._http = http
 
@@ -93,8 +100,9 @@ class _Pages:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with our metrics and, after them, the SDK's; what can't be read is left out."""
+        for name, places in self._shares.places().items():
+            PLACES.labels(name).set(places)
         for name, governor in self._house.governors.items():
-            PLACES.labels(name).set(governor.limit)
             IN_FLIGHT.labels(name).set(governor.in_flight)
             THROTTLED.labels(name).set(governor.halvings)
         try:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import structlog
@@ -31,6 +31,7 @@ from canonical.opportunity import OpportunityToProjectInput
 from canonical.saga import (
     Decision,
     Effect,
+    Outcome,
     Preview,
     Resolve,
     Resolved,
@@ -40,6 +41,16 @@ from canonical.saga import (
     WorkItem,
     WorkItemKind,
 )
+from operations.people import (
+    ADMIN,
+    FINANCE,
+    check_decision,
+    check_role,
+    check_sense,
+    financial,
+    short,
+)
+from operations.people import Refused as Refused  # what this module raises
 from operations.standing import stored_view
 from policies.corrections import check_corrections, needs_second_person
 from store import Store
@@ -55,14 +66,8 @@ ANSWER_WITHIN: Final = timedelta(seconds=5)
 TAKEN_WITHIN: Final = timedelta(seconds=20)
 ANSWERING: Final = {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}
 """A saga in another state was stopped from outside: what it says of itself is out of date."""
-SHOWN_MAX: Final = 80
-FINANCE, OPERATOR, ADMIN = "finance", "operator", "admin"
 
 _log = structlog.get_logger("dealthread.sagas")
-
-
-class Refused(Exception):
-    """What a person asked for makes no sense now; the message says why and what would."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,12 @@ class SagaDesk:
         """
         if not VENDOR_ID_PATTERN.fullmatch(opportunity_id):
             raise Refused(
-                f"{_short(opportunity_id)} cannot be an opportunity id: "
+                f"{short(opportunity_id)} cannot be an opportunity id: "
                 "use 1 to 64 letters, digits, '-', '_' or '.'."
             )
         if crm and self.crms and crm not in self.crms:
             raise Refused(
-                f"There is no CRM connection {_short(crm)} in dealthread.toml; "
+                f"There is no CRM connection {short(crm)} in dealthread.toml; "
                 f"there are {', '.join(sorted(self.crms))}."
             )
 
@@ -151,7 +156,7 @@ class SagaDesk:
         """
         if not SAGA_ID_PATTERN.fullmatch(id_):
             raise Refused(
-                f"{_short(id_)} is neither a work item, nor a saga's workflow id, "
+                f"{short(id_)} is neither a work item, nor a saga's workflow id, "
                 "nor an opportunity id."
             )
         if "/" in id_:
@@ -262,7 +267,7 @@ class SagaDesk:
         Raises:
             Refused: the person may not, or the decision makes no sense now.
         """
-        self._may_decide(item, verb, by, record_id=record_id, because=because)
+        check_decision(self.people, item, verb, by, record_id=record_id, because=because)
         check_corrections(corrections)
         decision = Decision(
             id=f"D-{uuid.uuid4().hex[:12]}",
@@ -276,7 +281,7 @@ class SagaDesk:
         )
         second = needs_second_person(verb, corrections, financial(item))
         if second:
-            self._needs_role(by, {FINANCE, ADMIN}, f"{verb} with these consequences")
+            check_role(self.people, by, {FINANCE, ADMIN}, f"{verb} with these consequences")
         await self.store.decisions.propose(decision, needs_second=second)
         if second:
             return Proposal(decision=decision, taken=None)
@@ -288,7 +293,7 @@ class SagaDesk:
         Raises:
             Refused: the decision makes no sense now.
         """
-        _needs_sense(item, verb)
+        check_sense(item, verb)
         handle = self.client.get_workflow_handle(item.workflow_id)
         preview = Preview(work_item_id=item.id, verb=verb)
         return tuple(
@@ -301,7 +306,7 @@ class SagaDesk:
         Raises:
             Refused: the person may not approve, or there is nothing to approve.
         """
-        self._needs_role(by, {FINANCE, ADMIN}, "approving")
+        check_role(self.people, by, {FINANCE, ADMIN}, "approving")
         if await self.store.decisions.get(id_) is None:
             item = await self.work_item(id_)
             if item.kind is not WorkItemKind.GATE:
@@ -323,17 +328,23 @@ class SagaDesk:
         Raises:
             Refused: there is no such saga, or it has ended.
         """
-        workflow_id = self.workflow_id(id_)
-        view = await self.view(workflow_id)
-        try:
-            await self.client.get_workflow_handle(workflow_id).cancel()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise Refused(f"{workflow_id} runs no more: {view.state}.") from error
-            raise
+        view = await self.view(id_)
+        workflow_id = view.workflow_id
+        handle = self.client.get_workflow_handle(workflow_id)
+        if view.state in set(Outcome) or not await self._runs(handle):
+            raise Refused(f"{workflow_id} runs no more: {view.state}.")
+        await handle.cancel()
         if view.pivot_passed:
             return f"{workflow_id} is past its pivot: the wish is noted, and it goes on."
         return f"{workflow_id} is asked to roll back."
+
+    async def _runs(self, handle: WorkflowHandle[Any, Any]) -> bool:
+        try:
+            return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
 
     async def _send(self, item: WorkItem, decision: Decision) -> Resolved:
         handle = self.client.get_workflow_handle(item.workflow_id)
@@ -360,46 +371,3 @@ class SagaDesk:
                     "takes it up."
                 ) from error
             raise
-
-    def _may_decide(
-        self, item: WorkItem, verb: Verb, by: str, *, record_id: str, because: str
-    ) -> None:
-        roles = {FINANCE, ADMIN} if item.kind is WorkItemKind.GATE else {OPERATOR, FINANCE, ADMIN}
-        self._needs_role(by, roles, f"{verb} at {item.step}")
-        _needs_sense(item, verb)
-        if verb is Verb.ADOPT and not record_id:
-            raise Refused("adopt needs the record: add --record ID.")
-        if verb in {Verb.SKIP, Verb.ACCEPT_RESIDUE, Verb.ABANDON} and not because:
-            raise Refused(f'{verb} needs the evidence: add --because "…".')
-
-    def _needs_role(self, person: str, roles: set[str], what: str) -> None:
-        if person not in self.people:
-            known = ", ".join(sorted(self.people)) or "nobody"
-            raise Refused(
-                f"{person!r} is not in dealthread.toml under [people]; known: {known}. "
-                "Say who decides with --as NAME."
-            )
-        if not roles & self.people[person]:
-            raise Refused(f"{person} has not the role for {what}: {' or '.join(sorted(roles))}.")
-
-
-def _needs_sense(item: WorkItem, verb: Verb) -> None:
-    if verb not in item.verbs:
-        raise Refused(f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}.")
-
-
-def _short(text: str) -> str:
-    """Return what a person typed as it can be shown: bounded, without control characters."""
-    return ascii(text) if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]!a}…"
-
-
-def financial(item: WorkItem) -> bool:
-    """Return whether the item's step keeps a financial record: those of the ERP do."""
-    return item.step in {
-        "match_client",
-        "provision_client",
-        "add_client_entity",
-        "add_client_currency",
-        "provision_erp_project",
-        "link_erp_project",
-    }

@@ -33,8 +33,9 @@ class Database:
     def __init__(self, url: SecretStr, pool_size: int = 5) -> None:
         self.engine: AsyncEngine = create_async_engine(
             _driver_url(url),
-            pool_size=pool_size,
-            max_overflow=pool_size,
+            # A peak's connections are kept: making one costs as much as some twenty statements.
+            pool_size=2 * pool_size,
+            max_overflow=0,
             pool_timeout=CONNECT_SECONDS,
             hide_parameters=True,
             connect_args={

@@ -93,6 +93,9 @@ _BEGIN = text("""
         WHERE generation.workflow_id = :workflow_id AND latest.state <> 'ended'
             AND generation.generation = latest.generation AND generation.run_id <> :run_id
         RETURNING generation.generation
+    ), superseded AS (
+        UPDATE work_items SET state = 'closed', closed_at = now(), how = 'superseded'
+        WHERE workflow_id = :workflow_id AND state = 'open' AND EXISTS (SELECT FROM resumed)
     ), audited AS (
         INSERT INTO audit_trail (subject, actor, act, data)
         SELECT :workflow_id, :actor, act,
@@ -113,6 +116,9 @@ _FINISH = text("""
         WHERE workflow_id = :workflow_id AND generation = :generation
             AND result_json IS DISTINCT FROM :result_json
         RETURNING generation
+    ), moot AS (
+        UPDATE work_items SET state = 'closed', closed_at = now(), how = :outcome
+        WHERE workflow_id = :workflow_id AND state = 'open'
     ), audited AS (
         INSERT INTO audit_trail (subject, actor, act, data)
         SELECT :workflow_id, :actor, 'saga_ended', CAST(:audit AS jsonb) FROM ended
@@ -170,8 +176,9 @@ class SagaStore:
         """Return the generation to run as, or the result that stands; safe against two at once.
 
         Completed before: its result, and nothing is written. Rolled back or abandoned: the next
-        generation. Not ended: the same one, with what its ledger holds open and its plan. A sweep
-        never opens a further generation: what ended meanwhile stands.
+        generation. Not ended: the same one, with what its ledger holds open and its plan; work
+        items of the run before are closed. A sweep never opens a further generation: what ended
+        meanwhile stands.
         """
         values = {
             "workflow_id": begin.workflow_id,
@@ -224,8 +231,9 @@ class SagaStore:
     async def finish(self, result: SagaResult) -> None:
         """Put down how a generation ended; the same result twice writes once.
 
-        A different result replaces the earlier one, and the audit trail has both: a saga that an
-        operator reset may end a second time.
+        Work items that a reset or terminated run left open are closed with it. A different result
+        replaces the earlier one, and the audit trail has both: a saga that an operator reset may
+        end a second time.
 
         Raises:
             NotFound: there is no such generation.

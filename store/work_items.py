@@ -24,8 +24,14 @@ class StoredWorkItem(CanonicalModel):
     decision_id: str = ""
 
 
+# A run that was reset or terminated leaves its items open: who parks anew at the same step takes
+# their place.
 _OPEN = text("""
-    WITH opened AS (
+    WITH superseded AS (
+        UPDATE work_items SET state = 'closed', closed_at = now(), how = 'superseded'
+        WHERE workflow_id = :workflow_id AND step = :step AND state = 'open' AND id <> :id
+            AND CAST(item_json AS jsonb) ->> 'key' = :key
+    ), opened AS (
         INSERT INTO work_items (id, workflow_id, generation, park, kind, step, reason, connection,
             item_json, opened_at, respond_by)
         VALUES (:id, :workflow_id, :generation, :park, :kind, :step, :reason, :connection,
@@ -85,6 +91,7 @@ class WorkItemStore:
             "park": item.park,
             "kind": item.kind,
             "step": item.step,
+            "key": item.key,
             "reason": item.failure.reason,
             "connection": item.connection,
             "item_json": item.model_dump_json(),

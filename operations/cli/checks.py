@@ -1,4 +1,4 @@
-"""Commands that check: `connections check` and `policies check`."""
+"""Commands for administrators: `connections check`, `policies check` and `migrate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from adapters.errors import AdapterError
 from adapters.ports import Connected
-from operations.cli.output import OUT, command, fail, show_json, show_table
-from operations.cli.sagas import Config, Json
+from operations.cli.options import Config, Json
+from operations.cli.output import ERR, command, fail, say, show_json, show_table
 from operations.composition import build_house
-from operations.config import find_config, load_config
-from policies.bundle import load_bundle
+from operations.config import ConfigInvalid, find_config, load_config
+from policies.bundle import BundleInvalid, load_bundle
+from store import make_store
 
 connections_app = typer.Typer(no_args_is_help=True, help="The connections of dealthread.toml.")
 policies_app = typer.Typer(no_args_is_help=True, help="The policy bundle.")
@@ -51,13 +52,11 @@ async def check_connections(
     if as_json:
         show_json(results)
     else:
-        show_table(
-            "Connections",
-            ("connection", "step", "", "seen"),
-            ((r.connection, r.step, "ok" if r.ok else "FAILED", _told(r)) for r in results),
-        )
-    if not all(result.ok for result in results):
-        raise typer.Exit(1)
+        rows = ((r.connection, r.step, "ok" if r.ok else "FAILED", _told(r)) for r in results)
+        show_table("Connections", ("connection", "step", "", "seen"), rows)
+    failed = [result.connection for result in results if not result.ok]
+    if failed:
+        fail(f"Not usable yet: {', '.join(failed)}.")
 
 
 async def _check(port: Connected) -> list[CheckResult]:
@@ -79,19 +78,69 @@ async def _check(port: Connected) -> list[CheckResult]:
 
 
 def _told(result: CheckResult) -> str:
-    return result.seen if result.ok else f"{result.seen}\n{result.remedy}"
+    return result.seen if result.ok else f"{result.seen}\nRemedy: {result.remedy}"
 
 
 @policies_app.command("check", epilog="Example: starter.py policies check policies/bundles/default")
 @command
 async def check_policies(
-    folder: Annotated[Path | None, typer.Argument(help="The bundle's folder.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="The bundle's folder; without it, that of dealthread.toml."),
+    ] = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Load a bundle and say all that is wrong with it, by file, line and field."""
-    bundle = load_bundle(folder)
+    chosen = folder or _configured(config)
+    try:
+        bundle = load_bundle(chosen)
+    except BundleInvalid as error:
+        if as_json:
+            show_json({"valid": False, "problems": error.problems})
+            raise typer.Exit(1) from None
+        for problem in error.problems:
+            ERR.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        count = len(error.problems)
+        fail(f"The bundle can't be used: {count} problem{'s' if count > 1 else ''}.")
+    entities = sorted(bundle.policies.legal_entities)
     if as_json:
-        show_json({"hash": bundle.hash, "effective": bundle.policies.effective})
+        show_json(
+            {
+                "valid": True,
+                "hash": bundle.hash,
+                "effective": bundle.effective.isoformat(),
+                "legal_entities": entities,
+            }
+        )
     else:
-        entities = ", ".join(sorted(bundle.policies.legal_entities))
-        OUT.print(f"The bundle is valid: {bundle.hash[:12]}, legal entities {entities}.")
+        say(
+            f"The bundle is valid: {bundle.hash[:12]}, effective {bundle.effective}, "
+            f"legal entities {', '.join(entities)}."
+        )
+
+
+def _configured(config: str | None) -> Path | None:
+    """Return the configured bundle's folder; None, the one brought along, without a config."""
+    try:
+        path = find_config(config)
+    except ConfigInvalid:
+        if config:
+            raise
+        return None
+    return load_config(path).policies.bundle
+
+
+@command
+async def migrate(config: Config = None, as_json: Json = False) -> None:
+    """Bring the database's tables up to date; before a new version's workers start."""
+    loaded = load_config(find_config(config))
+    store = make_store(loaded.store.secret_url, 1)
+    try:
+        await store.database.migrate()
+    finally:
+        await store.aclose()
+    if as_json:
+        show_json({"migrated": True})
+    else:
+        say("The database is up to date.")

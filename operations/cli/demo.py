@@ -1,173 +1,161 @@
-"""The demo: the whole story of the first saga, on the embedded stack, in half a minute.
-
-Three deals go through; one is rejected for a missing mapping, corrected and resumed; one loses its
-ERP connection after the write and still ends with one customer; one is rolled back.
-"""
+"""The command `demo`: the whole story of the first saga on an embedded stack of its own."""
 
 import asyncio
+import contextlib
+import shutil
 import time
-from contextlib import suppress
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from canonical.saga import SagaResult, Verb, WorkItem
-from embedded.configuration import ACCOUNT
 from embedded.options import DIRECTORY, StackInfo, StackOptions
 from embedded.ports import PORT_BASE
-from embedded.stack import down, load, up_detached
-from operations.cli.output import OUT, command, show_json, show_table
-from operations.cli.stack import Dir, PortBase
-from operations.composition import Office, open_office
-from simulators.kit.control import Control
+from embedded.stack import StackError, down, load, up_detached
+from operations.cli.demo_story import Deal, Story, play
+from operations.cli.items import show_items
+from operations.cli.options import Dir, Json, PortBase
+from operations.cli.output import command, progress, say, short, show_json, show_table
 
-GOOD = ("tm-us", "fixed-de", "retainer-gb")
-CORRECTED, INTERRUPTED, ROLLED_BACK = "missing-mapping", "mixed-jp", "two-entity"
-WAIT_SECONDS = 60.0
-SHOWN = {
-    "salesforce": ("Opportunity",),
-    "netsuite": ("customer", "job"),
-    "kantata": ("workspace_groups", "workspaces", "stories", "billing_milestones"),
-}
+MARK: Final = ".demo"
+"""Tells a folder that the demo made, and may empty, from one with data that somebody needs."""
+OUTCOME_STYLES: Final = {"completed": "green", "rolled_back": "yellow"}
+NAME_LENGTH: Final = 31
 
 
 @command
 async def demo(
     directory: Dir = DIRECTORY / "demo",
     port_base: PortBase = PORT_BASE + 100,
-    keep: Annotated[bool, typer.Option(help="Leave the stack running afterwards.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the stack running afterwards.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Run the whole story and print what happened and where to look.
 
-    Example: starter.py demo --keep
+    Starts Temporal, PostgreSQL, simulated vendors and a worker in a folder of its own, which it
+    empties first, and stops them at the end.
     """
     started = time.monotonic()
-    info = load(directory)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), transient=True
-    ) as progress:
-        task = progress.add_task("starting the stack", total=None)
+    _own(directory)
+    with progress() as shown:
+        task = shown.add_task("starting the stack", total=None)
 
         def tell(text: str) -> None:
-            progress.update(task, description=text)
+            shown.update(task, description=text)
 
-        if info is None:
-            info = await up_detached(
-                StackOptions(directory=directory, port_base=port_base, progress=tell)
-            )
-        try:
-            story = await _story(info, tell)
-        finally:
-            if not keep:
-                tell("stopping the stack")
-                with suppress(OSError):
-                    await down(directory)
+        async with _stack(directory, port_base, tell, keep=keep) as info:
+            ready = time.monotonic()
+            story = await play(info, tell)
+            told = time.monotonic()
+            tell("stopping the stack")
+    times = (ready - started, told - ready, time.monotonic() - started)
     if as_json:
-        show_json(story)
+        show_json(_as_json(story, info, times, keep=keep))
+    else:
+        _show(story, info, times, keep=keep)
+
+
+def _own(directory: Path) -> None:
+    """Make sure that the folder is ours to empty.
+
+    Raises:
+        StackError: it holds something that is not a demo's.
+    """
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MARK).exists():
+        raise StackError(
+            f"{directory} is not empty and no folder of the demo, which would empty it: "
+            "choose another one with --dir."
+        )
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARK).touch()
+
+
+@asynccontextmanager
+async def _stack(
+    directory: Path, port_base: int, tell: Callable[[str], None], *, keep: bool
+) -> AsyncIterator[StackInfo]:
+    """Run a fresh stack; whatever happens, it ends with the block, unless it is to be kept."""
+    if load(directory) is not None:
+        tell("stopping the stack of an earlier demo")
+    await down(directory)
+    await asyncio.to_thread(_empty, directory)
+    options = StackOptions(directory=directory, port_base=port_base, progress=tell)
+    starting = asyncio.create_task(up_detached(options))
+    try:
+        info = await asyncio.shield(starting)
+        yield info
+    except BaseException:
+        tell("stopping the stack")
+        await _stopped(directory, starting)
+        raise
+    if not keep:
+        await down(directory)
+
+
+async def _stopped(directory: Path, starting: "asyncio.Task[StackInfo]") -> None:
+    """Stop a stack that may still be starting: its supervisor first has to say who it is."""
+    while not await down(directory) and not starting.done():
+        await asyncio.wait({starting}, timeout=0.1)
+    with contextlib.suppress(StackError):
+        await starting
+
+
+def _show(story: Story, info: StackInfo, times: tuple[float, float, float], *, keep: bool) -> None:
+    say("")
+    show_table(
+        "Deals",
+        ("deal", "what happened", "outcome", "s"),
+        [_deal(deal) for deal in story.deals],
+        styles=[OUTCOME_STYLES.get(deal.outcome, "red") for deal in story.deals],
+    )
+    say("")
+    show_table(
+        "Records that Dealthread made",
+        ("system", "record", "there now", "removed again", "written twice"),
+        [(r.system, r.type, r.live, r.removed, r.twice) for r in story.records],
+    )
+    say("")
+    say("Still waiting for a person", style="bold")
+    links = story.links if keep else [""] * len(story.waiting)
+    show_items(story.waiting, links, as_="olivia")
+    say("")
+    start, play_, total = times
+    say(f"Done in {total:.0f} s: {start:.0f} s to start all servers, {play_:.0f} s for the deals.")
+    if not keep:
+        say("Everything is stopped. `starter.py demo --keep` leaves it running to look around.")
         return
-    show_table("Deals", ("deal", "what happened", "outcome"), story["deals"])
-    show_table("Records", ("system", "type", "live"), story["records"])
-    OUT.print(f"Done in {time.monotonic() - started:.0f} s.")
-    if keep:
-        OUT.print(f"Web UI: {info.addresses['temporal_ui']}", markup=False)
-        OUT.print(f"Stop it with: starter.py down --dir {directory}", markup=False)
+    config = _shown(info.config)
+    say(f"Web UI       {info.addresses['temporal_ui']}")
+    say(f"Commands     export DEALTHREAD_CONFIG={config}  (then: starter.py stuck)")
+    say(f"Stop it      starter.py down --dir {config.parent}")
 
 
-async def _story(info: StackInfo, tell: object) -> dict[str, list[tuple[object, ...]]]:
-    say = tell if callable(tell) else print
-    async with (
-        open_office(str(info.config)) as office,
-        Control(info.addresses["simulators"]) as control,
-    ):
-        await control.reset(ACCOUNT)
-        await control.seed("standard", account=ACCOUNT)
-        return await _Story(office, control, say).tell()
+def _deal(deal: Deal) -> tuple[object, ...]:
+    return short(deal.name, NAME_LENGTH), deal.what, deal.outcome, f"{deal.seconds:.0f}"
 
 
-class _Story:
-    """The acts of the demo; each deal runs beside the others."""
+def _shown(path: Path) -> Path:
+    with contextlib.suppress(ValueError):
+        return path.relative_to(Path.cwd())
+    return path
 
-    def __init__(self, office: Office, control: Control, say: object) -> None:
-        self._office = office
-        self._control = control
-        self._say = say
-        self._ids: dict[str, str] = {}
 
-    async def tell(self) -> dict[str, list[tuple[object, ...]]]:
-        """Play all acts and return two tables: deals and records."""
-        for record in await self._control.records("salesforce", ACCOUNT, type="Opportunity"):
-            self._ids[str(record["fields"].get("Seed_Slug__c"))] = record["id"]
-        ended = await asyncio.gather(
-            *(self._plain(slug) for slug in GOOD),
-            self._corrected(),
-            self._interrupted(),
-            self._rolled_back(),
-        )
-        return {"deals": list(ended), "records": await self._records()}
-
-    async def _run(self, slug: str) -> "asyncio.Task[SagaResult]":
-        handle = await self._office.sagas.start_opportunity(self._ids[slug])
-        return asyncio.create_task(handle.result())  # type: ignore[arg-type]
-
-    async def _plain(self, slug: str) -> tuple[object, ...]:
-        result = await (await self._run(slug))
-        return slug, "went through", result.outcome
-
-    async def _corrected(self) -> tuple[object, ...]:
-        running = await self._run(CORRECTED)
-        item = await self._item(CORRECTED)
-        await self._office.sagas.resolve(
-            item, Verb.RETRY, by="olivia", corrections={"template": "implementation"}
-        )
-        why = f"stuck: {item.failure.reason} ({item.failure.field}); corrected, resumed"
-        return CORRECTED, why, (await running).outcome
-
-    async def _interrupted(self) -> tuple[object, ...]:
-        await self._control.add_fault(
-            "netsuite",
-            ACCOUNT,
-            {"write": True, "correlation": f"{self._ids[INTERRUPTED]}.*:provision_client"},
-            "drop_after",
-        )
-        result = await (await self._run(INTERRUPTED))
-        return (
-            INTERRUPTED,
-            "ERP connection lost after the write; looked up, one customer",
-            (result.outcome),
-        )
-
-    async def _rolled_back(self) -> tuple[object, ...]:
-        await self._control.add_fault(
-            "kantata",
-            ACCOUNT,
-            {"write": True, "correlation": f"{self._ids[ROLLED_BACK]}.*:provision_milestones"},
-            "reject",
-        )
-        running = await self._run(ROLLED_BACK)
-        item = await self._item(ROLLED_BACK)
-        await self._office.sagas.resolve(item, Verb.ROLL_BACK, by="olivia", corrections={})
-        return (
-            ROLLED_BACK,
-            f"refused at {item.step}; rolled back by olivia",
-            ((await running).outcome),
-        )
-
-    async def _item(self, slug: str) -> WorkItem:
-        workflow_id = self._office.sagas.workflow_id(self._ids[slug])
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                for item in await self._office.sagas.stuck():
-                    if item.workflow_id == workflow_id:
-                        return item
-                await asyncio.sleep(0.1)
-
-    async def _records(self) -> list[tuple[object, ...]]:
-        rows: list[tuple[object, ...]] = []
-        for vendor, types in SHOWN.items():
-            records = await self._control.records(vendor, ACCOUNT)
-            for type_ in types:
-                live = [r for r in records if r["type"] == type_ and r["live"]]
-                rows.append((vendor, type_, len(live)))
-        return rows
+def _as_json(
+    story: Story, info: StackInfo, times: tuple[float, float, float], *, keep: bool
+) -> dict[str, object]:
+    return {
+        "deals": list(story.deals),
+        "records": list(story.records),
+        "waiting": list(story.waiting),
+        "seconds": {"start": times[0], "deals": times[1], "total": times[2]},
+        "config": str(info.config) if keep else None,
+        "web_ui": info.addresses["temporal_ui"] if keep else None,
+    }

@@ -2,26 +2,39 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
+import structlog
 import typer
 from pydantic import BaseModel
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.registry import SettingsInvalid
 from canonical.failures import StepFailed
 from embedded.stack import StackError
 from operations.config import ConfigInvalid
 from operations.sagas import Refused
+from operations.servers import Unreachable
 from policies.bundle import BundleInvalid
-from store.errors import StoreError
+from store.errors import StoreError, StoreUnavailable
+
+WIDTH: Final = 100
+"""Of tables where no terminal says how wide it is."""
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells know it."""
+SILENT: Final = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}
 
 OUT = Console()
 ERR = Console(stderr=True)
+if not OUT.is_terminal:
+    OUT = Console(width=WIDTH)
 
 MISTAKES = (
     Refused,
@@ -31,6 +44,7 @@ MISTAKES = (
     BundleInvalid,
     StepFailed,
     StoreError,
+    Unreachable,
 )
 """What a user's mistake raises; each carries a sentence that says what to change."""
 
@@ -43,22 +57,52 @@ def command(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @wraps(work)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # people read sentences
         try:
-            return asyncio.run(work(*args, **kwargs))
+            return asyncio.run(_stoppable(work(*args, **kwargs)))
+        except StoreUnavailable as error:
+            fail(f"PostgreSQL does not answer: {error}. Is it up?")
         except MISTAKES as error:
             fail(str(error))
         except RPCError as error:
-            fail(f"Temporal does not answer: {error}. Is the stack up? Try `starter.py up`.")
-        except ConnectionError as error:
-            fail(f"Nothing answers: {error}. Is the stack up? Try `starter.py up`.")
+            if error.status in SILENT:
+                fail(f"Temporal does not answer: {error.message}. Is it up, and is a worker?")
+            fail(f"Temporal refuses: {error.message}.")
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            fail("Interrupted.", INTERRUPTED)
 
     return run
 
 
-def fail(message: str) -> NoReturn:
-    """Print one sentence on standard error and end with code 1."""
-    ERR.print(message, style="red", markup=False, highlight=False)
-    raise typer.Exit(1)
+async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command so that SIGTERM and SIGHUP end it as Ctrl-C does: with its clean-up."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, task.cancel)
+    return await work
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print one sentence on standard error and end with a code that is not 0."""
+    ERR.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is; a long one is not broken, so that it can be copied."""
+    OUT.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress() -> Progress:
+    """Return a spinner with the time that went by, on standard error; gone at the end."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        transient=True,
+        console=ERR,
+    )
 
 
 def show_json(value: object) -> None:
@@ -77,15 +121,30 @@ def plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a table; an empty one says so."""
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    styles: Sequence[str] = (),
+) -> None:
+    """Print rows as a table, each in its style if there are some; an empty one says so."""
     listed = list(rows)
     if not listed:
-        OUT.print(f"{title}: nothing.")
+        say(f"{title}: nothing.")
         return
-    table = Table(title=title, title_justify="left", expand=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in listed:
-        table.add_row(*(str(cell) for cell in row))
-    OUT.print(table)
+    for place, row in enumerate(listed):
+        table.add_row(*map(_cell, row), style=styles[place] if styles else None)
+    OUT.print(table, highlight=False)
+
+
+def short(text: str, length: int) -> str:
+    """Return a text in at most so many characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _cell(value: object) -> str:
+    # Square brackets in data are no markup.
+    return str(value).replace("[", r"\[")

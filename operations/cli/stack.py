@@ -1,36 +1,32 @@
 """Commands on the embedded stack: up and down."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from embedded.options import DIRECTORY
 from embedded.ports import PORT_BASE
-from embedded.stack import StackInfo, StackOptions, load, up_detached
+from embedded.stack import StackInfo, StackOptions, up_detached
 from embedded.stack import down as stop_stack
 from embedded.stack import up as run_stack
-from operations.cli.output import OUT, command, fail, show_json, show_table
-
-Dir = Annotated[Path, typer.Option("--dir", help="Data, logs, secrets and configuration.")]
-PortBase = Annotated[int, typer.Option(help="First port; every port moves with it.")]
+from operations.cli.options import Dir, Json, PortBase
+from operations.cli.output import command, fail, say, show_json, show_table
 
 
 @command
 async def up(
     directory: Dir = DIRECTORY,
     port_base: PortBase = PORT_BASE,
-    detach: Annotated[bool, typer.Option(help="Leave it running in the background.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print stack.json when ready.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it running in the background.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Start Temporal, PostgreSQL, the simulators and a worker on this machine.
-
-    Example: starter.py up --detach
-    """
+    """Start Temporal, PostgreSQL, the simulators and a worker on this machine."""
     options = StackOptions(
         directory=directory,
         port_base=port_base,
-        progress=lambda text: None if as_json else OUT.print(text, markup=False),
+        progress=lambda text: None if as_json else say(text),
     )
 
     def ready(info: StackInfo) -> None:
@@ -46,26 +42,12 @@ async def up(
 
 
 @command
-async def down(
-    directory: Dir = DIRECTORY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Stop the stack that runs in a folder; its data stays.
-
-    Example: starter.py down
-    """
+async def down(directory: Dir = DIRECTORY, as_json: Json = False) -> None:
+    """Stop the stack that runs in a folder; its data stays."""
     stopped = await stop_stack(directory)
     if as_json:
         show_json({"stopped": stopped})
     elif stopped:
-        OUT.print("Stopped; the data is kept.")
-    else:
+        say("Stopped; the data is kept.")
+    if not stopped:
         fail(f"Nothing runs in {directory}.")
-
-
-def running(directory: Path) -> StackInfo:
-    """Return the stack that runs in a folder, or end with a sentence."""
-    info = load(directory)
-    if info is None:
-        fail(f"Nothing runs in {directory}: start it with `starter.py up --detach`.")
-    return info

@@ -1,0 +1,62 @@
+"""`python -m bench [NAME…] [--quick]`: measures, prints a table, writes bench/results.json."""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from bench.latency import latency
+from bench.memory import memory
+from bench.report import Result, show, write
+from bench.servers import Servers, running_servers
+from bench.throughput import throughput
+
+RESULTS = Path(__file__).with_name("results.json")
+
+Bench = Callable[[Servers], Awaitable[list[Result]]]
+
+
+def benches(*, quick: bool) -> dict[str, Bench]:
+    """Return all benches by name; quick ones only show that they work."""
+    rounds, sagas, many, parked = (1, 20, 40, 10) if quick else (5, 60, 2000, 500)
+    return {
+        "throughput": lambda servers: throughput(servers, rounds=rounds, sagas=sagas),
+        "latency": latency,
+        "memory": lambda servers: memory(servers, sagas=many, parked=parked),
+    }
+
+
+async def run(names: list[str], *, quick: bool) -> list[Result]:
+    """Run benches one after another, each on servers of its own."""
+    found: list[Result] = []
+    for name, bench in benches(quick=quick).items():
+        if name in names or not names:
+            print(f"{name} …", flush=True)
+            async with running_servers() as servers:
+                found += await bench(servers)
+    return found
+
+
+def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    known = list(benches(quick=True))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all")
+    parser.add_argument("--quick", action="store_true", help="few sagas; writes no results")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(known))
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(known)}")
+    # Planning the bare side's deals calls vendors from here; that is no news.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    results = asyncio.run(run(options.names, quick=options.quick))
+    show(results)
+    if not options.quick:
+        write(results, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
