@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,42 +135,47 @@ def test_the_demo_empties_no_folder_of_others(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_real_process_ends_with_the_code(tmp_path: Path) -> None:
-    for words, code in ((["--help"], 0), (["stuck"], 1), (["stuck", "--nonsense"], 2)):
-        ran = subprocess.run(
-            [sys.executable, str(ROOT / "starter.py"), *words],
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == code, ran
-        assert "Traceback" not in ran.stderr
+    cases = ((["--help"], 0), (["stuck"], 1), (["stuck", "--nonsense"], 2))
+    ran = [started(words, cwd=tmp_path, env={"PATH": os.environ["PATH"]}) for words, _ in cases]
+    for process, (_, code) in zip(ran, cases, strict=True):
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == code, said
+        assert "Traceback" not in said
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_process_behind(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    folder = tmp_path / "demo"
-    command = [sys.executable, str(ROOT / "starter.py"), "demo", "--dir", str(folder)]
-    command += ["--port-base", str(free_base())]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
+    # At the very start the supervisor has not yet said who it is; later its children run.
+    cases = {signal.SIGINT: "logs", signal.SIGTERM: "logs/temporal.log"}
+    demos = {}
+    for number in cases:
+        folder = tmp_path / number.name
+        words = ["demo", "--dir", str(folder), "--port-base", str(free_base())]
+        demos[number] = started(words)
     try:
-        logs = folder / "logs"
-        # At the very start the supervisor has not yet said who it is; later its children run.
-        awaited = logs if number is signal.SIGINT else logs / "temporal.log"
-        while not awaited.exists() and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 130, said
-        assert "Interrupted." in said
-        assert [p for p in psutil.process_iter(["cmdline"]) if ours(p, folder)] == []
+        for number, awaited in cases.items():
+            process, file = demos[number], tmp_path / number.name / awaited
+            while not file.exists() and process.poll() is None:
+                time.sleep(0.02)
+            process.send_signal(number)
+        for number, process in demos.items():
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 130, (number, said)
+            assert "Interrupted." in said
+        left = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if ours(p, tmp_path)]
+        assert left == []
     finally:
-        process.kill()
-        asyncio.run(down(folder))
+        for number, process in demos.items():
+            process.kill()
+            process.wait()
+            asyncio.run(down(tmp_path / number.name))
+
+
+def started(words: list[str], **more: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "starter.py"), *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
 
 
 def ours(process: psutil.Process, folder: Path) -> bool:

@@ -104,7 +104,7 @@ class Plant:
     async def worker(self, **settings: str) -> Worker:
         """Start a worker process and wait until it is healthy."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        port = free_base()
+        port = free_base() + len(self.workers)
         environment = {
             **surroundings().environment,
             "DEALTHREAD_WORKER__HEALTH_PORT": str(port),

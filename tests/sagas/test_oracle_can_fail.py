@@ -66,7 +66,7 @@ def _swapped(self: Any, row: Any) -> None:
     """Let the links be undone before the ids in the CRM: each undo works, only their order not."""
     _real_register(self, row)
     names = [undo.step.name for undo in self._undos]
-    if names[-1] == "write_back" and "link_psa_project" in names:
+    if row.step.name == "write_back" == names[-1]:
         self._undos.insert(names.index("link_psa_project"), self._undos.pop())
 
 

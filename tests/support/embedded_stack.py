@@ -18,7 +18,8 @@ def free_base() -> int:
     """Return a port base of which every port is free."""
     offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, UI_OFFSET)
     while True:
-        base = random.randrange(30_500, 44_000, 20)
+        # Below the range from which the system takes ports for outgoing connections.
+        base = random.randrange(10_000, 17_900, 10)
         with contextlib.suppress(StackError):
             check_free({str(offset): base + offset for offset in offsets})
             return base
