@@ -347,7 +347,7 @@ class Desk:
                     act="undo",
                     step=row.step.name,
                     system=row.request.connection,
-                    what=str(row.receipt.record) if row.receipt else "whatever it left",
+                    what=_what(row),
                 )
                 for row in reversed(self._undos)
             ]
@@ -358,6 +358,12 @@ class Desk:
         return [
             Effect(act=act, step=row.step.name, system=row.request.connection, what=row.step.act)
         ]
+
+
+def _what(row: Row) -> str:
+    """Return what an undo would remove, for people."""
+    record = row.receipt.record if row.receipt else None
+    return f"{record.type} {record.id}" if record else "whatever an unanswered write left"
 
 
 def _local(key: str) -> str:

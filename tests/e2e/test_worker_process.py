@@ -75,6 +75,14 @@ class Worker:
         async with asyncio.timeout(WAIT_SECONDS):
             return await self.process.wait()
 
+    async def holds_everything(self) -> None:
+        """Wait until it has all places: leases of one that was killed lapse first."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                if set((await self.places()).values()) == {CONCURRENCY}:
+                    return
+                await asyncio.sleep(0.1)
+
     async def places(self) -> dict[str, int]:
         async with httpx.AsyncClient(trust_env=False) as http:
             text = (await http.get(f"{self.url}/metrics")).text
@@ -194,8 +202,11 @@ async def plant(ground: Ground, tmp_path: Path) -> AsyncIterator[Plant]:
         await control.clear_faults("netsuite", ACCOUNT)
         for worker in made.workers:
             with contextlib.suppress(ProcessLookupError):
+                worker.send(signal.SIGTERM)  # gives its leases back
+            try:
+                await asyncio.wait_for(worker.process.wait(), READY_SECONDS)
+            except TimeoutError:
                 worker.process.kill()
-            await worker.process.wait()
 
 
 async def test_a_stopped_worker_hands_over_everything(plant: Plant) -> None:
@@ -271,6 +282,7 @@ async def test_a_killed_workers_sagas_go_on_where_they_stood(
 async def test_two_workers_share_the_budget_of_an_account(plant: Plant) -> None:
     first = await (await plant.worker()).ready()
     before = {vendor: len(await plant.control.calls(vendor, ACCOUNT)) for vendor in VENDORS}
+    await first.holds_everything()
     handles = await plant.start(10)
     second = await (await plant.worker()).ready()
     ending = asyncio.gather(*(handle.result() for handle in handles))
