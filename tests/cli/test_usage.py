@@ -172,10 +172,23 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 def started(words: list[str], **more: Any) -> subprocess.Popen[str]:
+    """Start the real command; Ctrl-C reaches it even where the tests run in the background.
+
+    A shell makes its background jobs ignore SIGINT, and what they start inherits that.
+    """
     command = [sys.executable, str(ROOT / "starter.py"), *words]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+        **more,
     )
+
+
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ours(process: psutil.Process, folder: Path) -> bool:
