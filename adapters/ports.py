@@ -12,12 +12,25 @@ The rules are the same for every act:
 * All raise the errors of `adapters.errors`, and nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Protocol
 
+from canonical.billing import (
+    AccountingPeriod,
+    ChargeBatch,
+    CostBatch,
+    PostedCharge,
+    PostedCost,
+    PsaChange,
+    Reservation,
+    ReserveEntries,
+)
 from canonical.deal import Deal, DealLinks
+from canonical.entries import Entry, EntryRef
 from canonical.ids import ExternalId
+from canonical.people import CostCenter, Worker
 from canonical.provisioning import (
     ErpClient,
     MatchClient,
@@ -28,6 +41,7 @@ from canonical.provisioning import (
     ProvisionPsaProject,
     ProvisionTasks,
 )
+from canonical.rating import ExchangeRate
 from canonical.records import Receipt, RecordRef, UndoReceipt
 
 
@@ -172,6 +186,60 @@ class Erp(Connected, Protocol):
         """Note the PSA project id on the project; an empty string clears it."""
         ...
 
+    # Approved time and expenses.
+
+    async def read_period(self, subsidiary: str, on: date) -> AccountingPeriod | None:
+        """Return the posting period of a legal entity that a date falls into, or None."""
+        ...
+
+    async def read_open_period(self, subsidiary: str, on: date) -> AccountingPeriod | None:
+        """Return the first open posting period that ends on or after a date, or None."""
+        ...
+
+    async def read_exchange_rates(
+        self, currencies: tuple[str, ...], since: date, until: date
+    ) -> tuple[ExchangeRate, ...]:
+        """Return the ERP's rates between these currencies in force at any time in the range."""
+        ...
+
+    async def find_charges(self, external_ids: tuple[ExternalId, ...]) -> tuple[PostedCharge, ...]:
+        """Return those of the charges that exist, with amount, stage and invoice; one query."""
+        ...
+
+    async def post_charges(
+        self, external_ids: tuple[ExternalId, ...], batch: ChargeBatch
+    ) -> tuple[PostedCharge, ...]:
+        """Post the charges of a batch on hold, in one call; ids in the order of the charges.
+
+        Raises:
+            ClosedPeriod: a charge is dated in a closed period; nothing of the batch is posted.
+            Rejected: the message names the charge; others of the batch may have been posted, and
+                `find_charges` tells which.
+        """
+        ...
+
+    async def remove_charges(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
+        """Delete the charges that exist; those in use become non-billable.
+
+        Raises:
+            UndoRefused: one of them is on an invoice.
+        """
+        ...
+
+    async def find_costs(self, external_ids: tuple[ExternalId, ...]) -> tuple[PostedCost, ...]:
+        """Return those of the cost postings that exist, with the cost that the ERP computed."""
+        ...
+
+    async def post_costs(
+        self, external_ids: tuple[ExternalId, ...], batch: CostBatch
+    ) -> tuple[PostedCost, ...]:
+        """Post hours and expenses as project cost; errors as for `post_charges`."""
+        ...
+
+    async def remove_costs(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
+        """Take cost postings back: deleted while that is allowed, otherwise reversed."""
+        ...
+
 
 class Psa(Connected, Protocol):
     """Where the work is delivered."""
@@ -260,4 +328,73 @@ class Psa(Connected, Protocol):
 
     async def open_for_time(self, project: RecordRef) -> RecordRef:
         """Let people log time on the project. There is no way back once they did."""
+        ...
+
+    # Approved time and expenses.
+
+    async def read_entries(self, refs: tuple[EntryRef, ...]) -> tuple[Entry, ...]:
+        """Return the entries that exist, approved or not; those deleted are simply absent."""
+        ...
+
+    def list_entries(
+        self, project_id: str, updated_since: datetime | None = None
+    ) -> AsyncIterator[tuple[Entry, ...]]:
+        """Yield pages of a project's entries of every kind, changed since a time or all."""
+        ...
+
+    async def entries_of_submission(self, subject_type: str, subject_id: str) -> tuple[Entry, ...]:
+        """Return the entries of a timesheet or expense report; empty where it is gone."""
+        ...
+
+    def read_changes(self, since: datetime, until: datetime) -> AsyncIterator[PsaChange]:
+        """Yield the rows of the change feed in a window: unordered, perhaps twice.
+
+        Raises:
+            Unsupported: the account has no feed; changed entries are listed instead.
+        """
+        ...
+
+    async def find_reservation(self, external_id: ExternalId) -> Reservation | None:
+        """Return the reservation that carries this external id; record type `reservation`."""
+        ...
+
+    async def reserve_entries(
+        self, external_id: ExternalId, request: ReserveEntries
+    ) -> Reservation:
+        """Reserve the entries of a billing run, all or none, in one call.
+
+        Raises:
+            Invalid: an entry is reserved elsewhere already; the message names it.
+        """
+        ...
+
+    async def remove_reservation(
+        self, external_id: ExternalId, record: RecordRef | None
+    ) -> UndoReceipt:
+        """Free the reserved entries.
+
+        Raises:
+            UndoRefused: it was issued and paid.
+        """
+        ...
+
+
+class Hcm(Connected, Protocol):
+    """Where people are kept; only read."""
+
+    async def read_workers(
+        self, emails: tuple[str, ...], since: date, until: date
+    ) -> tuple[Worker, ...]:
+        """Return every version of these workers in force at any time in the range.
+
+        Unknown e-mail addresses are simply absent.
+        """
+        ...
+
+    def list_workers(self, on: date) -> AsyncIterator[tuple[Worker, ...]]:
+        """Yield pages of all workers as of a day, terminated ones with `active` False."""
+        ...
+
+    async def list_cost_centers(self) -> tuple[CostCenter, ...]:
+        """Return every cost center."""
         ...

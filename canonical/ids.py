@@ -19,11 +19,23 @@ class Role(StrEnum):
     CRM = "crm"
     PSA = "psa"
     ERP = "erp"
+    BILLING_ENGINE = "billing_engine"
+    HCM = "hcm"
 
 
 def opportunity_to_project_id(crm: str, opportunity_id: str) -> WorkflowId:
     """Return the workflow id of one deal; the same deal always has the same one."""
     return WorkflowId(f"opportunity-to-project/{crm}/{opportunity_id}")
+
+
+def time_to_billing_id(psa: str, project_id: str, period: str) -> WorkflowId:
+    """Return the workflow id of one project's billing period; `period` is `YYYY-MM`."""
+    return WorkflowId(f"time-to-billing/{psa}/{project_id}/{period}")
+
+
+def billing_run_id(psa: str, project_id: str, period: str, number: int) -> WorkflowId:
+    """Return the workflow id of one billing run; the store counts `number` from 1."""
+    return WorkflowId(f"billing-run/{psa}/{project_id}/{period}/{number}")
 
 
 def step_key(workflow_id: str, generation: int, step: str, item: str = "") -> StepKey:
