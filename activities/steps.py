@@ -20,6 +20,7 @@ from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, Write
 from canonical.saga import StepCall, UndoCall
 from store import Store
 from store.ledger import Recalled
+from store.shared import SharedRecord
 
 R = TypeVar("R", bound=StepRequest)
 
@@ -80,24 +81,25 @@ class StepRunner:
             seen = await self._recall(call.key, call.round, this)
             if seen is not None and seen.done is not None:
                 return seen.done
-            if not await shared.lease(shared_key, connection, call.key, LEASE_SECONDS):
+            me = (call.workflow_id, call.generation)
+            known = await shared.enter(shared_key, connection, call.key, me, LEASE_SECONDS)
+            if known is None:
                 raise again(BUSY, LEASE_RETRY_SECONDS)
             try:
-                await shared.register_use(shared_key, connection, call.workflow_id, call.generation)
-                receipt = await self._shared(call, this, seen, shared_key, existing, find, write)
-                created = receipt.outcome is WriteOutcome.CREATED
-                me = (call.workflow_id, call.generation)
-                await shared.record(shared_key, connection, receipt.record, me if created else None)
-                return await self._done(call, this, receipt)
-            finally:
+                receipt = await self._shared(call, this, seen, known, existing, find, write)
+            except BaseException:
                 await shared.release(shared_key, connection, call.key)
+                raise
+            creator = me if receipt.outcome is WriteOutcome.CREATED else None
+            await shared.record(shared_key, connection, receipt.record, creator, owner=call.key)
+            return await self._done(call, this, receipt)
 
     async def _shared(
         self,
         call: StepCall[R],
         this: Attempt,
         seen: Recalled | None,
-        shared_key: str,
+        known: SharedRecord,
         existing: RecordRef | None,
         find: Find,
         write: Write,
@@ -106,10 +108,9 @@ class StepRunner:
 
         What carries our key was created by us: by this saga unless another is known for it.
         """
-        known = await self.store.shared.get(shared_key, call.request.connection)
-        creator = known.created_by if known is not None else None
+        creator = known.created_by
         mine = creator is not None and creator.workflow_id == call.workflow_id
-        recorded = known is not None and known.record is not None
+        recorded = known.record is not None
         found = Receipt(record=existing, outcome=WriteOutcome.EXISTING) if existing else None
         found = found or as_receipt(await find(), WriteOutcome.CREATED)
         if found is None:

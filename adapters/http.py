@@ -25,7 +25,7 @@ from opentelemetry import trace
 from adapters.auth import Authenticator, Method, RequestFacts
 from adapters.errors import AdapterError, Forbidden, Invalid, OutcomeUnknown, RateLimited, Transient
 from adapters.governor import Governor, call_priority
-from adapters.masking import mask, mask_fields
+from adapters.masking import mask
 from adapters.statuses import Answer, Classify, Reply, default_error, unusable
 from adapters.transport import FATES, Fate, fate_of, vendor_transport
 from adapters.wire import JsonBody, JsonValue, dump_json, load_json, retry_after_seconds
@@ -304,31 +304,32 @@ class VendorHttp:
         raise error
 
     def _tell(self, call: _Call, seen: _Seen, span: trace.Span) -> None:
-        path = mask(call.url.path)
+        # The two that come from outside are masked, once: it is half the cost of this line.
+        path, correlation = mask(call.url.path), mask(correlation_id.get())
         span.set_attribute("http.request.method", call.method)
         span.set_attribute("server.address", call.url.host)
         span.set_attribute("url.path", path)
         span.set_attribute("http.request.resend_count", seen.attempt - 1)
         span.set_attribute("dealthread.connection", self.connection)
-        span.set_attribute("dealthread.correlation_id", mask(correlation_id.get()))
+        span.set_attribute("dealthread.correlation_id", correlation)
         if seen.status is not None:
             span.set_attribute("http.response.status_code", seen.status)
         if seen.error_type:
             span.set_attribute("error.type", seen.error_type)
             span.set_status(trace.StatusCode.ERROR)
-        fields = {
-            "vendor": self.vendor,
-            "connection": self.connection,
-            "operation": call.operation,
-            "method": call.method,
-            "path": path,
-            "status": seen.status,
-            "milliseconds": round((time.perf_counter() - seen.started) * 1000, 1),
-            "attempt": seen.attempt,
-            "correlation_id": correlation_id.get(),
-            "error": seen.error_type or None,
-        }
-        _log.info("vendor_call", **mask_fields(fields))
+        _log.info(
+            "vendor_call",
+            vendor=self.vendor,
+            connection=self.connection,
+            operation=call.operation,
+            method=call.method,
+            path=path,
+            status=seen.status,
+            milliseconds=round((time.perf_counter() - seen.started) * 1000, 1),
+            attempt=seen.attempt,
+            correlation_id=correlation,
+            error=seen.error_type or None,
+        )
 
 
 def _failure(call: _Call, error: Exception, *, answered: bool) -> AdapterError:

@@ -56,14 +56,29 @@ _LEASE = text("""
     RETURNING shared_key
 """)
 
-_USE = text("""
-    WITH shared AS (
-        INSERT INTO shared_records (shared_key, connection) VALUES (:shared_key, :connection)
+# One statement: leased, used and read, or, while another holds the lease, nothing.
+_ENTER = text("""
+    WITH leased AS (
+        INSERT INTO shared_records AS shared (shared_key, connection, lease_owner, lease_until)
+        VALUES (:shared_key, :connection, :owner,
+            clock_timestamp() + make_interval(secs => :seconds))
+        ON CONFLICT (shared_key, connection) DO UPDATE
+        SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until
+        WHERE shared.lease_owner IS NULL OR shared.lease_owner = excluded.lease_owner
+            OR shared.lease_until <= clock_timestamp()
+        RETURNING shared_key, connection, record_type, record_id, created_by_workflow,
+            created_by_generation
+    ), used AS (
+        INSERT INTO shared_record_uses (shared_key, connection, workflow_id, generation)
+        SELECT shared_key, connection, :workflow_id, :generation FROM leased
         ON CONFLICT DO NOTHING
+        RETURNING 1
     )
-    INSERT INTO shared_record_uses (shared_key, connection, workflow_id, generation)
-    VALUES (:shared_key, :connection, :workflow_id, :generation)
-    ON CONFLICT DO NOTHING
+    SELECT leased.*, (SELECT count(*) FROM used) + (
+        SELECT count(*) FROM shared_record_uses AS before
+        WHERE before.shared_key = leased.shared_key AND before.connection = leased.connection
+    ) AS uses
+    FROM leased
 """)
 
 # For the same record a known creator stays: who finds it later did not create it.
@@ -78,7 +93,9 @@ _RECORD = text("""
             THEN shared.created_by_workflow ELSE excluded.created_by_workflow END,
         created_by_generation = CASE
             WHEN shared.record_id = excluded.record_id AND shared.created_by_workflow IS NOT NULL
-            THEN shared.created_by_generation ELSE excluded.created_by_generation END
+            THEN shared.created_by_generation ELSE excluded.created_by_generation END,
+        lease_owner = CASE WHEN shared.lease_owner <> :owner THEN shared.lease_owner END,
+        lease_until = CASE WHEN shared.lease_owner <> :owner THEN shared.lease_until END
 """)
 
 
@@ -107,17 +124,29 @@ class SharedRecords:
             .values(lease_owner=None, lease_until=None)
         )
 
-    async def register_use(
-        self, shared_key: str, connection: str, workflow_id: str, generation: int
-    ) -> None:
-        """Put down that a saga relies on the record; the same twice counts once."""
+    async def enter(
+        self,
+        shared_key: str,
+        connection: str,
+        owner: str,
+        user: tuple[str, int],
+        seconds: float,
+    ) -> SharedRecord | None:
+        """Take the lease, put down that `user` relies on the record, and say what is known of it.
+
+        `user` is a workflow id and its generation; the same twice counts once. None, and nothing
+        written, while another holds the lease.
+        """
         values = {
             "shared_key": shared_key,
             "connection": connection,
-            "workflow_id": workflow_id,
-            "generation": generation,
+            "owner": owner,
+            "workflow_id": user[0],
+            "generation": user[1],
+            "seconds": seconds,
         }
-        await self._database.run(_USE, values)
+        row = await self._database.first(_ENTER, values)
+        return None if row is None else _shared_record(row)
 
     async def record(
         self,
@@ -125,8 +154,11 @@ class SharedRecords:
         connection: str,
         record: RecordRef,
         created_by: tuple[str, int] | None = None,
+        owner: str = "",
     ) -> None:
         """Put down which record it is, and the (workflow id, generation) that created it.
+
+        A lease of `owner` ends with it.
 
         Without `created_by` it existed before, unless a creator of the same record is known. Only
         a record of this connection is kept: its system is the connection.
@@ -139,6 +171,7 @@ class SharedRecords:
             "record_id": record.id,
             "workflow_id": workflow_id,
             "generation": generation,
+            "owner": owner,
         }
         await self._database.run(_RECORD, values)
 
@@ -190,12 +223,7 @@ class SharedRecords:
         used = select(func.count()).where(*_is(uses, shared_key, connection)).scalar_subquery()
         query = select(records, used.label("uses")).where(*_is(records, shared_key, connection))
         row = await self._database.first(query)
-        if row is None:
-            return None
-        creator = row.created_by_workflow and Creator(
-            workflow_id=row.created_by_workflow, generation=row.created_by_generation
-        )
-        return SharedRecord(record=_ref(row), created_by=creator, uses=row.uses)
+        return None if row is None else _shared_record(row)
 
 
 async def _locked(session: AsyncConnection, shared_key: str, connection: str) -> AnyRow | None:
@@ -216,6 +244,13 @@ async def _pass_on(
         .where(*_is(records, shared_key, connection))
         .values(created_by_workflow=heir.workflow_id, created_by_generation=heir.generation)
     )
+
+
+def _shared_record(row: AnyRow) -> SharedRecord:
+    creator = row.created_by_workflow and Creator(
+        workflow_id=row.created_by_workflow, generation=row.created_by_generation
+    )
+    return SharedRecord(record=_ref(row), created_by=creator, uses=row.uses)
 
 
 def _ref(row: AnyRow) -> RecordRef | None:

@@ -11,8 +11,8 @@ ERP = "netsuite"
 
 
 async def use(store: Store, saga: str, *, creates: bool = False) -> None:
-    await store.shared.register_use(CLIENT, ERP, saga, 1)
-    await store.shared.record(CLIENT, ERP, record(), (saga, 1) if creates else None)
+    assert await store.shared.enter(CLIENT, ERP, saga, (saga, 1), 60) is not None
+    await store.shared.record(CLIENT, ERP, record(), (saga, 1) if creates else None, owner=saga)
 
 
 class TestLease:
@@ -46,6 +46,37 @@ class TestLease:
         await store.shared.lease(CLIENT, ERP, "one", 60)
 
         assert await store.shared.lease(CLIENT, "kantata", "two", 60)
+
+    async def test_who_finds_it_leased_registers_no_use(self, store: Store) -> None:
+        await store.shared.lease(CLIENT, ERP, "one", 60)
+
+        assert await store.shared.enter(CLIENT, ERP, "two", ("two", 1), 60) is None
+
+        found = await store.shared.get(CLIENT, ERP)
+        assert found is not None
+        assert found.uses == 0
+
+    async def test_entering_twice_counts_one_use_and_tells_what_is_known(
+        self, store: Store
+    ) -> None:
+        await use(store, "one", creates=True)
+        await store.shared.enter(CLIENT, ERP, "two", ("two", 1), 60)
+
+        found = await store.shared.enter(CLIENT, ERP, "two", ("two", 1), 60)
+
+        assert found is not None
+        assert (found.record, found.uses) == (record(), 2)
+        assert found.created_by is not None
+        assert found.created_by.workflow_id == "one"
+
+    async def test_recording_ends_the_own_lease_and_no_other(self, store: Store) -> None:
+        await store.shared.enter(CLIENT, ERP, "one", ("one", 1), 60)
+
+        await store.shared.record(CLIENT, ERP, record(), owner="two")
+        assert not await store.shared.lease(CLIENT, ERP, "two", 60)
+
+        await store.shared.record(CLIENT, ERP, record(), owner="one")
+        assert await store.shared.lease(CLIENT, ERP, "two", 60)
 
 
 class TestRecord:

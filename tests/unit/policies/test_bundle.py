@@ -247,7 +247,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "budgets",
         "psa: {budget_seconds: 300, settle_seconds: 10, respond_seconds: 86400}\n",
         "",
-        "budgets.yaml:1: budgets: psa is missing; needed: crm, psa, erp.",
+        "budgets.yaml:1: budgets: psa is missing; needed: crm, psa, erp, billing_engine, hcm.",
     ),
     # a contract line type without rules
     (
