@@ -3,9 +3,9 @@
 
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /build
-COPY requirements.lock pyproject.toml ./
+COPY requirements-runtime.lock pyproject.toml ./
 RUN python -m venv /opt/dealthread \
-    && /opt/dealthread/bin/python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+    && /opt/dealthread/bin/python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements-runtime.lock
 
 FROM python:3.11.14-slim-bookworm
 RUN groupadd --gid 10001 dealthread \

