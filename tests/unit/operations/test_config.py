@@ -240,7 +240,7 @@ class TestRefusals:
             ),
             (
                 CONNECTION.replace('"erp"', '"ERP"'),
-                "dealthread.toml: connections.netsuite.role: it must be 'crm', 'psa' or 'erp'.",
+                "dealthread.toml: connections.netsuite.role: it must be 'crm', 'psa', 'erp', 'billing_engine' or 'hcm'.",
             ),
             (
                 CONNECTION + "slots = 0",
