@@ -240,7 +240,10 @@ class TestRefusals:
             ),
             (
                 CONNECTION.replace('"erp"', '"ERP"'),
-                "dealthread.toml: connections.netsuite.role: it must be 'crm', 'psa', 'erp', 'billing_engine' or 'hcm'.",
+                (
+                    "dealthread.toml: connections.netsuite.role: "
+                    "it must be 'crm', 'psa', 'erp', 'billing_engine' or 'hcm'."
+                ),
             ),
             (
                 CONNECTION + "slots = 0",
