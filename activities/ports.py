@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from adapters.errors import Unsupported
-from adapters.ports import Connected, Crm, Erp, Psa
+from adapters.ports import Connected, Crm, Erp, Hcm, Psa
 
 P = TypeVar("P")
 
@@ -16,6 +16,7 @@ class Ports:
     crms: dict[str, Crm] = field(default_factory=dict)
     erps: dict[str, Erp] = field(default_factory=dict)
     psas: dict[str, Psa] = field(default_factory=dict)
+    hcms: dict[str, Hcm] = field(default_factory=dict)
 
     def crm(self, connection: str) -> Crm:
         """Return the CRM of this name."""
@@ -29,9 +30,13 @@ class Ports:
         """Return the PSA of this name."""
         return _named(self.psas, connection, "PSA")
 
+    def hcm(self, connection: str) -> Hcm:
+        """Return the HCM of this name."""
+        return _named(self.hcms, connection, "HCM")
+
     def all(self) -> dict[str, Connected]:
         """Return every connected system by name."""
-        return {**self.crms, **self.erps, **self.psas}
+        return {**self.crms, **self.erps, **self.psas, **self.hcms}
 
     async def aclose(self) -> None:
         """Close all HTTP clients."""

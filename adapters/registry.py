@@ -11,11 +11,13 @@ from adapters.netsuite import NetSuiteConfig, build_netsuite
 from adapters.ports import Connected
 from adapters.salesforce import SalesforceConfig, build_salesforce
 from adapters.salesforce.mapping import full_id
+from adapters.workday import WorkdayConfig, build_workday
 
 VENDORS: dict[str, tuple[type[BaseModel], Callable[..., Connected]]] = {
     "salesforce": (SalesforceConfig, build_salesforce),
     "kantata": (KantataConfig, build_kantata),
     "netsuite": (NetSuiteConfig, build_netsuite),
+    "workday": (WorkdayConfig, build_workday),
 }
 
 

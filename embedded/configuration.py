@@ -61,6 +61,11 @@ SIGN_INS: Final = {
         },
         secrets={"private_key": "private_key"},
     ),
+    "workday": SignIn(
+        role="hcm",
+        settings={"tenant": "{tenant}", "client_id": "{client_id}"},
+        secrets={"client_secret": "client_secret", "refresh_token": "refresh_token"},
+    ),
 }
 
 

@@ -9,9 +9,10 @@
 | +4 | simulators, control origin |
 | +5, +6, +7 | simulators: Salesforce, Kantata, NetSuite |
 | +8 | worker, health and metrics |
+| +9 | simulator: Workday |
 | +1000 | Temporal Web UI |
 
-Two stacks side by side need bases that are 10 or more apart, but not 1000.
+Two stacks side by side need bases that are 20 or more apart, but not 1000.
 """
 
 import errno
@@ -28,7 +29,7 @@ PORT_BASE: Final = 7233
 PORT_BASE_MIN: Final = 1024
 UI_OFFSET: Final = 1000
 PORT_BASE_MAX: Final = 65535 - UI_OFFSET
-VENDOR_OFFSETS: Final = {"salesforce": 5, "kantata": 6, "netsuite": 7}
+VENDOR_OFFSETS: Final = {"salesforce": 5, "kantata": 6, "netsuite": 7, "workday": 9}
 
 
 class Ports(BaseModel):

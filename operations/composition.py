@@ -42,11 +42,14 @@ class House:
     ports: Ports
     bundle: Callable[[str], Bundle]
     governors: dict[str, LocalGovernor]
+    roles: dict[str, Role]
+    """What each connection is."""
 
     def engine_activities(self) -> dict[str, Callable[..., Any]]:
         """Return what runs beside the workflows: the engine's own, store only."""
         engine = EngineActivities(
-            self.store, lambda connection: self.bundle(connection).route(Role.CRM, connection)
+            self.store,
+            lambda connection: self.bundle(connection).route(self.roles[connection], connection),
         )
         return implementations([engine])
 
@@ -92,6 +95,7 @@ def build_house(config: Config) -> House:
         Role.CRM: ports.crms,
         Role.ERP: ports.erps,
         Role.PSA: ports.psas,
+        Role.HCM: ports.hcms,
     }
     for name, connection in config.connections.items():
         governors[name] = LocalGovernor(connection.concurrency)
@@ -105,7 +109,8 @@ def build_house(config: Config) -> House:
             ca_file=connection.ca_file,
             governor=governors[name],
         )
-    return House(store, ports, lambda _crm: bundle, governors)
+    roles = {name: connection.role for name, connection in config.connections.items()}
+    return House(store, ports, lambda _crm: bundle, governors, roles)
 
 
 @dataclass(frozen=True)

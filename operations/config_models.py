@@ -56,6 +56,7 @@ class Vendor(StrEnum):
     SALESFORCE = "salesforce"
     KANTATA = "kantata"
     NETSUITE = "netsuite"
+    WORKDAY = "workday"
 
 
 class PersonRole(StrEnum):
@@ -158,6 +159,15 @@ class PoliciesConfig(_Section):
     """Folder of YAML files; None takes the bundle that Dealthread brings along."""
 
 
+class BillingConfig(_Section):
+    """How long approvals gather before a billing run takes them."""
+
+    debounce_seconds: float = Field(default=900, ge=0, le=86_400)
+    """Quiet time after the last approval of a project."""
+    longest_wait_seconds: float = Field(default=14_400, ge=0, le=7 * 86_400)
+    """A run begins this long after the first approval, however many follow."""
+
+
 class WorkerConfig(_Section):
     """What one worker process serves, and how it stops."""
 
@@ -206,6 +216,7 @@ class Config(BaseSettings):
     store: StoreConfig = StoreConfig()
     connections: dict[ConnectionName, ConnectionConfig] = {}
     policies: PoliciesConfig = PoliciesConfig()
+    billing: BillingConfig = BillingConfig()
     worker: WorkerConfig = WorkerConfig()
     people: dict[str, PersonConfig] = {}
     ui: UiConfig = UiConfig()

@@ -12,6 +12,7 @@ VENDOR_PACKAGES = (
     "salesforce",
     "kantata",
     "netsuite",
+    "workday",
 )
 """Packages under `simulators`, each with a `VENDOR` object; those which do not exist are left out.
 """

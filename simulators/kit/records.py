@@ -1,4 +1,4 @@
-"""The records of one account at one vendor, with indexes by id and key.
+"""The records of one account at one vendor, with indexes by id, by key and by what a vendor asks.
 
 Rows are kept after their deletion. A store knows no field rules; those are the vendor's. Its
 methods never await, so a handler which does not await either is atomic by itself; `atomic` is for
@@ -8,7 +8,7 @@ composites which undo their first half when the second fails.
 # ruff: noqa: A002 - `type` and `id` are what every vendor calls them
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +23,12 @@ IdFactory = Callable[[str, int], str]
 
 No state of its own.
 """
+
+
+Fields = dict[str, JsonValue]
+
+IndexValues = Callable[[Fields], Iterable[str]]
+"""Reads from a record's fields the values under which an index is to find it."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,36 @@ class Record:
 
 Records = list[Record]
 """Spelt outside `RecordStore`, where `list` is a method."""
+
+
+@dataclass(slots=True)
+class _Index:
+    """The records of one type by what is in their fields, deleted ones too."""
+
+    values: IndexValues
+    rows: dict[str, dict[int, Record]] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        for value in self.values(record.fields):
+            self.rows.setdefault(value, {})[record.seq] = record
+
+    def move(self, record: Record, before: Fields) -> None:
+        """Take note that a record had other fields before."""
+        old, new = set(self.values(before)), set(self.values(record.fields))
+        for value in old - new:
+            self._drop(value, record)
+        for value in new - old:
+            self.rows.setdefault(value, {})[record.seq] = record
+
+    def remove(self, record: Record) -> None:
+        for value in set(self.values(record.fields)):
+            self._drop(value, record)
+
+    def _drop(self, value: str, record: Record) -> None:
+        rows = self.rows[value]
+        del rows[record.seq]
+        if not rows:
+            del self.rows[value]
 
 
 class RecordState(TypedDict):
@@ -103,6 +139,7 @@ class RecordStore:
         self._make_id = make_id
         self._types: dict[str, dict[str, Record]] = {}
         self._keys: dict[tuple[str, str], list[Record]] = {}
+        self._indexes: dict[str, dict[str, _Index]] = {}
         self._counters: dict[str, int] = {}
         self._seq = 0
         self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
@@ -156,6 +193,26 @@ class RecordStore:
         found = [record for record in self._types.get(type, {}).values() if record.live]
         return self._visible(found) if search else found
 
+    def add_index(self, type: str, name: str, values: IndexValues) -> None:
+        """Keep an index of a type's records, for `indexed`; a name taken before is replaced.
+
+        `values` may depend on the record's fields alone.
+        """
+        index = _Index(values)
+        for record in self._types.get(type, {}).values():
+            index.add(record)
+        self._indexes.setdefault(type, {})[name] = index
+
+    def indexed(self, type: str, name: str, value: str, search: bool = False) -> Records:
+        """Return live records which an index has under a value, in order of creation.
+
+        Raises:
+            KeyError: no such index was added.
+        """
+        rows = self._indexes[type][name].rows.get(value, {})
+        found = [rows[seq] for seq in sorted(rows) if rows[seq].live]
+        return self._visible(found) if search else found
+
     def everything(self) -> Records:
         """Return all records of all types, deleted ones too, in order of creation."""
         rows = [record for rows in self._types.values() for record in rows.values()]
@@ -164,11 +221,13 @@ class RecordStore:
     def update(self, record: Record, changes: dict[str, JsonValue]) -> Record:
         """Merge top-level fields into a record and stamp it."""
         before, stamp = record.fields, record.modified_at
-        record.fields = {**before, **changes}
+        after = {**before, **changes}
         record.modified_at = self.clock.now()
+        self._refill(record, after)
 
         def undo() -> None:
-            record.fields, record.modified_at = before, stamp
+            self._refill(record, before)
+            record.modified_at = stamp
 
         self._journal(undo)
         return record
@@ -238,6 +297,9 @@ class RecordStore:
     def load(self, state: StoreState) -> None:
         """Take a state which `dump` gave, in place of what is here."""
         self._types, self._keys = {}, {}
+        for indexes in self._indexes.values():
+            for index in indexes.values():
+                index.rows.clear()
         self._counters, self._seq = dict(state["counters"]), state["seq"]
         for row in state["records"]:
             record = _load(row)
@@ -267,14 +329,24 @@ class RecordStore:
 
         self._journal(undo)
 
+    def _refill(self, record: Record, fields: Fields) -> None:
+        before, record.fields = record.fields, fields
+        for index in self._indexes.get(record.type, {}).values():
+            index.move(record, before)
+
     def _index(self, record: Record) -> None:
+        self._index_key(record)
+        for index in self._indexes.get(record.type, {}).values():
+            index.add(record)
+
+    def _index_key(self, record: Record) -> None:
         if record.key is not None:
             self._keys.setdefault((record.type, record.key), []).append(record)
 
     def _rekey(self, record: Record, key: str | None) -> None:
         self._unindex(record)
         record.key = key
-        self._index(record)
+        self._index_key(record)
 
     def _unindex(self, record: Record) -> None:
         if record.key is None:
@@ -286,6 +358,8 @@ class RecordStore:
     def _erase(self, record: Record) -> None:
         del self._types[record.type][record.id]
         self._unindex(record)
+        for index in self._indexes.get(record.type, {}).values():
+            index.remove(record)
 
     def _journal(self, undo: Callable[[], None]) -> None:
         for snapshot in self._snapshots:

@@ -1,4 +1,4 @@
-"""NetSuite: SuiteTalk REST web services, as far as provisioning and its undo need them."""
+"""NetSuite: SuiteTalk REST web services, as far as provisioning, billing and their undo need it."""
 
 from simulators.netsuite.vendor import NetSuite
 

@@ -1,7 +1,7 @@
 """Values of SuiteQL: compared, matched, sorted and written; None is SQL's unknown."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
@@ -65,6 +65,34 @@ def comparison(left: Eval, operator: str, right: Eval) -> Test:
                 return result >= 0
 
     return test
+
+
+def membership(left: Eval, options: Sequence[str | Decimal]) -> Test:
+    """Return the test for a list of literals, at one cost whatever its length."""
+    texts = frozenset(option for option in options if isinstance(option, str))
+    numbers = frozenset(option for option in options if isinstance(option, Decimal))
+    numerals = frozenset(filter(None, map(_numeral, texts)))
+
+    def test(env: Env) -> bool | None:
+        value = left(env)
+        match value:
+            case None:
+                return None
+            case str():
+                return value in texts or (bool(numbers) and _numeral(value) in numbers)
+            case date():
+                return any(parse_account_date(option) == value for option in texts)
+            case _:
+                return value in numbers or value in numerals
+
+    return test
+
+
+def _numeral(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
 
 
 def _alike(one: Cell, other: Cell) -> tuple[Cell, Cell]:

@@ -20,6 +20,7 @@ _PLAIN: dict[Kind, Fields] = {
     Kind.NUMBER: {"type": "number", "format": "double"},
     Kind.DATE: {"type": "string", "format": "date"},
     Kind.MOMENT: {"type": "string", "format": "date-time"},
+    Kind.DURATION: {"type": "string"},
 }
 
 

@@ -69,7 +69,7 @@ class Reader:
         for name, value in body.items():
             spec = specs.get(name)
             here = f"{path}.{name}" if path else name
-            if name in _IGNORED or (spec is not None and spec.read_only):
+            if name in _IGNORED or (spec is not None and self._is_closed(spec)):
                 continue
             if spec is None:
                 self._judge(errors.unknown_field(name, here), self.names, f"unknown field {here}")
@@ -79,6 +79,9 @@ class Reader:
             except ReplyError as error:
                 self._judge(error, self.values, f"invalid value of {here}")
         return found
+
+    def _is_closed(self, spec: Field) -> bool:
+        return spec.read_only and not (spec.by_hand and self.loose)
 
     def _judge(self, error: ReplyError, strictness: str, warning: str) -> None:
         if strictness == "error":
@@ -147,6 +150,8 @@ def _scalar(spec: Field, name: str, value: JsonValue, path: str) -> JsonValue:
             fits = isinstance(value, int | float) and not isinstance(value, bool)
         case Kind.DATE:
             fits = isinstance(value, str) and _is_date(value)
+        case Kind.DURATION:
+            fits = isinstance(value, str | int | float) and not isinstance(value, bool)
         case _:
             pass
     if not fits:

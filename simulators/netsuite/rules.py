@@ -5,55 +5,24 @@ and that both are fixed once something hangs on them, is from memory (unverified
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from simulators.kit import Account, Record
 from simulators.netsuite import errors, state
-from simulators.netsuite.record_types import RECORD_TYPES
+from simulators.netsuite.charges import check_charge, check_charge_removal
+from simulators.netsuite.draft import Draft, check_segments
+from simulators.netsuite.invoicing import check_invoice
+from simulators.netsuite.journals import check_expense_report, check_journal, check_vendor_bill
+from simulators.netsuite.ledger import check_posted_removal
+from simulators.netsuite.periods import check_period
+from simulators.netsuite.settlement import check_credit_memo, check_payment
 from simulators.netsuite.state import Fields, ref_id, text
-from simulators.netsuite.transactions import check_invoice, check_invoice_removal, check_time
+from simulators.netsuite.timekeeping import check_time, check_time_removal
 
 RELATIONSHIP = "customerSubsidiaryRelationship"
-
-
-@dataclass
-class Draft:
-    """A record about to be saved: `before` is None for a new one, `fields` may still change."""
-
-    account: Account
-    type: str
-    id: str
-    before: Record | None
-    fields: Fields
-
-    def require(self, *names: str) -> None:
-        """Raise the refusal that names every mandatory field without a value.
-
-        Raises:
-            ReplyError: one of them is empty.
-        """
-        specs = RECORD_TYPES[self.type].fields
-        empty = [specs[name].label for name in names if self.fields.get(name) in (None, "")]
-        if empty:
-            raise errors.missing_values(empty)
-
-    def default(self, name: str, value: JsonValue) -> None:
-        """Fill a field that has no value."""
-        if self.fields.get(name) is None and value is not None:
-            self.fields[name] = value
-
-    def changed(self, name: str) -> bool:
-        """Whether a reference of an existing record is about to become another one."""
-        return self.before is not None and ref_id(self.before.fields, name) != ref_id(
-            self.fields, name
-        )
-
-    def refuse(self, name: str) -> None:
-        """Refuse the value of a field."""
-        value = ref_id(self.fields, name) or text(self.fields, name)
-        raise errors.invalid_value(value, name, name)
+_USES = ("job", "invoice", "creditMemo", "customerPayment", "timeBill", "charge")
+"""What keeps the subsidiary and the currency of an entity as they are."""
 
 
 def check_save(draft: Draft) -> None:
@@ -75,8 +44,9 @@ def check_removal(account: Account, record: Record) -> None:
     """
     if record.type == RELATIONSHIP:
         _check_relationship_removal(account, record)
-    if record.type == "invoice":
-        check_invoice_removal(account, record)
+    rule = _REMOVE.get(record.type)
+    if rule is not None:
+        rule(account, record)
     # A customer's relationships are its own parts and go with it.
     parts = frozenset({RELATIONSHIP}) if record.type == "customer" else frozenset[str]()
     if any(True for _ in state.referrers(account, record, parts)):
@@ -172,25 +142,6 @@ def _check_shared_with(draft: Draft, customer: Record) -> None:
         draft.refuse("currency")
 
 
-def check_segments(draft: Draft) -> None:
-    """Refuse a department, class or location that another subsidiary alone may use.
-
-    Raises:
-        ReplyError: one of them is not for the record's subsidiary.
-    """
-    for name, kind in (
-        ("department", "department"),
-        ("class", "classification"),
-        ("location", "location"),
-    ):
-        segment = draft.account.store.get(kind, ref_id(draft.fields, name) or "")
-        if segment is None:
-            continue
-        allowed = [line.get("id") for line in state.lines(segment.fields, "subsidiary")]
-        if allowed and ref_id(draft.fields, "subsidiary") not in allowed:
-            draft.refuse(name)
-
-
 def _relationship(draft: Draft) -> None:
     draft.require("entity", "subsidiary")
     fields = draft.fields
@@ -245,17 +196,6 @@ def _employee(draft: Draft) -> None:
     draft.default("isInactive", False)
 
 
-def _time(draft: Draft) -> None:
-    draft.require("employee", "hours")
-    check_time(draft.account, draft.fields)
-
-
-def _invoice(draft: Draft) -> None:
-    draft.require("entity")
-    check_invoice(draft.account, draft.fields, draft.before, draft.id)
-    check_segments(draft)
-
-
 def _entity_id(draft: Draft, prefix: str) -> None:
     """Number an entity (numbering is on in this account), and keep its name unique."""
     if draft.fields.get("entityId") is None:
@@ -264,19 +204,16 @@ def _entity_id(draft: Draft, prefix: str) -> None:
     if draft.before is not None and draft.before.fields.get("entityId") == draft.fields["entityId"]:
         return
     for kind in state.types_of_space("entity"):
-        for other in draft.account.store.list(kind):
-            if (
-                other is not draft.before
-                and other.fields.get("entityId") == draft.fields["entityId"]
-            ):
-                raise errors.already_exists("entity")
+        holders = draft.account.store.indexed(kind, "entityId", text(draft.fields, "entityId"))
+        if any(holder is not draft.before for holder in holders):
+            raise errors.already_exists("entity")
 
 
 def _users(account: Account, entity: Record) -> list[Record]:
     """Return projects, time and transactions of an entity and of the projects below it."""
     found: list[Record] = []
     for other in state.referrers(account, entity):
-        if other.type in ("job", "invoice", "timeBill"):
+        if other.type in _USES:
             found.append(other)
             if other.type == "job":
                 found.extend(_users(account, other))
@@ -292,11 +229,29 @@ _SAVE: dict[str, Callable[[Draft], None]] = {
     "job": _job,
     RELATIONSHIP: _relationship,
     "projectTask": _task,
-    "timeBill": _time,
-    "invoice": _invoice,
+    "timeBill": check_time,
+    "charge": check_charge,
+    "accountingPeriod": check_period,
+    "invoice": check_invoice,
+    "creditMemo": check_credit_memo,
+    "customerPayment": check_payment,
+    "journalEntry": check_journal,
+    "vendorBill": check_vendor_bill,
+    "expenseReport": check_expense_report,
     "department": _named,
     "classification": _named,
     "location": _named,
     "subsidiary": _named,
     "employee": _employee,
+}
+
+_REMOVE: dict[str, Callable[[Account, Record], None]] = {
+    "charge": check_charge_removal,
+    "timeBill": check_time_removal,
+    "invoice": check_posted_removal,
+    "creditMemo": check_posted_removal,
+    "customerPayment": check_posted_removal,
+    "journalEntry": check_posted_removal,
+    "vendorBill": check_posted_removal,
+    "expenseReport": check_posted_removal,
 }

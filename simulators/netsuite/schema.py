@@ -13,6 +13,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     DATE = "date"
     MOMENT = "moment"
+    DURATION = "duration"
     REFERENCE = "reference"
     CHOICE = "choice"
     MULTISELECT = "multiselect"
@@ -28,7 +29,10 @@ class Space(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `targets` are the types a reference may name, `options` the ids of a choice."""
+    """One field: `targets` are the types a reference may name, `options` the ids of a choice.
+
+    What is `by_hand` is read-only for clients, and set by people in the screen.
+    """
 
     kind: Kind
     label: str = ""
@@ -37,6 +41,7 @@ class Field:
     fields: Mapping[str, "Field"] = field(default_factory=dict)
     length_max: int | None = None
     read_only: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

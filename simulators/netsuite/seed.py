@@ -4,7 +4,6 @@ Every account is born with the set-up, since no NetSuite account is without subs
 and periods; "standard" adds the customers that the firm already has.
 """
 
-from calendar import month_abbr, monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,19 +12,26 @@ from pydantic import JsonValue
 from simulators.kit import Account
 from simulators.netsuite.reading import Reader
 from simulators.netsuite.record_types import RECORD_TYPES
-from simulators.netsuite.state import GOVERNANCE, Fields, next_id
+from simulators.netsuite.seed_books import set_up_books
+from simulators.netsuite.seed_people import seed_projects, set_up_people
+from simulators.netsuite.state import GOVERNANCE, Fields
 from simulators.netsuite.writing import Writer
 
-SCENARIOS = ("standard", "bulk", "empty")
+SCENARIOS = ("standard", "bulk", "empty", "time", "time-small")
 CONCURRENCY_LIMIT = 15
-_YEARS = range(2025, 2029)
-_CLOSED_YEARS = (2025,)
+_PREFERENCES: Mapping[str, JsonValue] = {
+    "invoiceApprovalRouting": False,
+    "voidByReversingJournal": False,
+    "asyncDelaySeconds": 0,
+}
+"""Account settings that a test changes as it changes the limits."""
 
 _CURRENCIES: Mapping[str, tuple[str, str, float, int]] = {
     "1": ("US Dollar", "USD", 1.0, 2),
-    "2": ("Euro", "EUR", 1.08, 2),
+    "2": ("Euro", "EUR", 1.085, 2),
     "3": ("British Pound", "GBP", 1.27, 2),
-    "4": ("Japanese Yen", "JPY", 0.0067, 0),
+    "4": ("Japanese Yen", "JPY", 0.00665, 0),
+    "5": ("Kuwaiti Dinar", "KWD", 3.25, 3),
 }
 _SUBSIDIARIES: Mapping[str, tuple[str, str, str]] = {
     "1": ("Dealthread Demo Holding", "1", "US"),
@@ -53,8 +59,6 @@ _STATUSES = {
     "13": "CUSTOMER-Closed Won",
     "16": "CUSTOMER-Lost Customer",
 }
-_EMPLOYEES = {"55": ("Maya", "Chen"), "56": ("Luca", "Rossi")}
-_ITEMS = {"301": "Consulting hours", "410": "Milestone"}
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,10 @@ _CLIENTS: Mapping[str, tuple[_Client, ...]] = {
 """By the slug of the deal that meets them."""
 
 
-def seed(account: Account, scenario: str) -> Mapping[str, JsonValue]:
+def seed(account: Account, scenario: str, count: int) -> Mapping[str, JsonValue]:
     """Fill an account; the ids of the customers made are answered by slug.
+
+    In the "time" scenarios `count` is the number of projects.
 
     Raises:
         ValueError: no such scenario.
@@ -104,6 +110,8 @@ def seed(account: Account, scenario: str) -> Mapping[str, JsonValue]:
         raise ValueError(f"no scenario {scenario!r}: there are {', '.join(SCENARIOS)}")
     set_up(account)
     made: dict[str, JsonValue] = {}
+    if scenario.startswith("time"):
+        return {"customers": made, "projects": seed_projects(account, count)}
     if scenario == "standard":
         for slug, clients in _CLIENTS.items():
             ids: list[JsonValue] = []
@@ -117,7 +125,8 @@ def set_up(account: Account) -> None:
     if account.store.get(GOVERNANCE, "1") is not None:
         return
     insert = account.store.insert
-    insert(GOVERNANCE, {"concurrencyLimit": CONCURRENCY_LIMIT, "requestsPerMinute": None}, id="1")
+    limits: Fields = {"concurrencyLimit": CONCURRENCY_LIMIT, "requestsPerMinute": None}
+    insert(GOVERNANCE, {**limits, **_PREFERENCES}, id="1")
     for number, (name, symbol, rate, precision) in _CURRENCIES.items():
         fields: Fields = {"name": name, "symbol": symbol, "exchangeRate": rate}
         fields |= {"currencyPrecision": precision, "isBaseCurrency": number == "1"}
@@ -132,7 +141,8 @@ def set_up(account: Account) -> None:
         fields = {"name": f"NET{days}", "daysUntilNetDue": days, "isInactive": False}
         insert("term", fields, id=number)
     _set_up_lists(account)
-    _set_up_periods(account)
+    set_up_books(account)
+    set_up_people(account)
 
 
 def _set_up_lists(account: Account) -> None:
@@ -145,38 +155,6 @@ def _set_up_lists(account: Account) -> None:
             insert(kind, fields, id=number)
     for number, name in _STATUSES.items():
         insert("customerStatus", {"name": name, "isInactive": False}, id=number)
-    for number, (first, last) in _EMPLOYEES.items():
-        fields = {"firstName": first, "lastName": last, "entityId": f"{first} {last}"}
-        fields |= {"email": f"{first}.{last}@example.com".lower(), "isInactive": False}
-        insert("employee", {**fields, "subsidiary": {"id": "2"}}, id=number)
-    for number, name in _ITEMS.items():
-        insert("serviceSaleItem", {"itemId": name, "isInactive": False}, id=number)
-
-
-def _set_up_periods(account: Account) -> None:
-    """Add years, quarters and months; the months of past years are closed."""
-    for year in _YEARS:
-        _period(account, f"FY {year}", year, 1, 12, isYear=True)
-        for quarter in range(4):
-            first = quarter * 3 + 1
-            name = f"Q{quarter + 1} {year}"
-            _period(account, name, year, first, first + 2, isQuarter=True)
-            for month in range(first, first + 3):
-                _period(account, f"{month_abbr[month]} {year}", year, month, month)
-
-
-def _period(account: Account, name: str, year: int, first: int, last: int, **kind: bool) -> None:
-    closed = year in _CLOSED_YEARS
-    fields: Fields = {
-        "periodName": name,
-        "startDate": f"{year}-{first:02}-01",
-        "endDate": f"{year}-{last:02}-{monthrange(year, last)[1]}",
-    }
-    for lock in ("closed", "arLocked", "apLocked", "allLocked"):
-        fields[lock] = closed
-    for flag in ("isYear", "isQuarter", "isAdjust"):
-        fields[flag] = kind.get(flag, False)
-    account.store.insert("accountingPeriod", fields, id=next_id(account, "accountingPeriod"))
 
 
 def _create(account: Account, client: _Client) -> str:

@@ -7,6 +7,7 @@ Fields are stored as they travel: references and choices as `{"id": ...}`, subli
 # ruff: noqa: A002 - `id` is what NetSuite calls it
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -21,6 +22,20 @@ GOVERNANCE = "governance"
 
 _FIRST_IDS = {Space.ENTITY.value: 1001, Space.TRANSACTION.value: 7001, "address": 9001}
 _FIRST_ID = 501
+_INDEXED = frozenset(
+    {
+        "customer",
+        "job",
+        "projectTask",
+        "employee",
+        "vendor",
+        "timeBill",
+        "charge",
+        "invoice",
+        "creditMemo",
+    }
+)
+"""The types of which there may be many: what names one of them is indexed."""
 
 
 def space_of(type: str) -> str:
@@ -41,8 +56,73 @@ def next_id(account: Account, space: str) -> str:
         raise TypeError("extra.ids holds counters")
     last = counters.get(space, _FIRST_IDS.get(space, _FIRST_ID) - 1)
     number = int(str(last)) + 1
+    while _is_taken(account, space, str(number)):  # by a record that came with an id of its own
+        number += 1
     counters[space] = number
     return str(number)
+
+
+def _is_taken(account: Account, space: str, id: str) -> bool:
+    return any(account.store.get(kind, id, dead=True) for kind in types_of_space(space))
+
+
+def next_number(account: Account, series: str) -> int:
+    """Return the next number of a series, from 1."""
+    counters = account.extra.setdefault("numbers", {})
+    if not isinstance(counters, dict):
+        raise TypeError("extra.numbers holds counters")
+    number = int(str(counters.get(series, 0))) + 1
+    counters[series] = number
+    return number
+
+
+def add_indexes(account: Account) -> None:
+    """Index what names an entity, a task or a transaction, and a few more: they become many."""
+    store = account.store
+    for name, kind in RECORD_TYPES.items():
+        for column, spec in kind.fields.items():
+            if _is_indexed(spec):
+                store.add_index(name, column, partial(_ids_at, column))
+        for sublist, lines_spec in kind.sublists.items():
+            for column, spec in lines_spec.fields.items():
+                if _is_indexed(spec):
+                    values = partial(_ids_in_lines, sublist, column)
+                    store.add_index(name, f"{sublist}.{column}", values)
+    for name in types_of_space(Space.ENTITY.value):
+        store.add_index(name, "entityId", partial(_texts_at, "entityId"))
+    store.add_index("currencyRate", "pair", _pair)
+
+
+def rates_of(account: Account, source: str, base: str) -> list[Record]:
+    """Return the rates from one currency to another, in order of creation."""
+    return account.store.indexed("currencyRate", "pair", f"{source}/{base}")
+
+
+def _is_indexed(spec: Field) -> bool:
+    return spec.kind is Kind.REFERENCE and not _INDEXED.isdisjoint(spec.targets)
+
+
+def is_indexed(type: str, column: str) -> bool:
+    """Whether records of a type are found by this reference without a look at all of them."""
+    spec = RECORD_TYPES[type].fields.get(column)
+    return spec is not None and _is_indexed(spec)
+
+
+def _ids_at(name: str, fields: Fields) -> list[str]:
+    found = ref_id(fields, name)
+    return [] if found is None else [found]
+
+
+def _ids_in_lines(sublist: str, column: str, fields: Fields) -> list[str]:
+    return [found for line in lines(fields, sublist) if (found := ref_id(line, column))]
+
+
+def _texts_at(name: str, fields: Fields) -> list[str]:
+    return [text(fields, name)] if text(fields, name) else []
+
+
+def _pair(fields: Fields) -> list[str]:
+    return [f"{ref_id(fields, 'transactionCurrency')}/{ref_id(fields, 'baseCurrency')}"]
 
 
 def find_reference(account: Account, targets: tuple[str, ...], id: str) -> Record | None:
@@ -77,10 +157,15 @@ def text(fields: Mapping[str, JsonValue], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def governance(account: Account) -> Fields:
+    """Return the account's limits and settings."""
+    record = account.store.get(GOVERNANCE, "1")
+    return record.fields if record is not None else {}
+
+
 def relationships(account: Account, customer: str) -> list[Record]:
     """Return the customer's relationships to subsidiaries, the primary one included."""
-    rows = account.store.list("customerSubsidiaryRelationship")
-    return [row for row in rows if ref_id(row.fields, "entity") == customer]
+    return account.store.indexed("customerSubsidiaryRelationship", "entity", customer)
 
 
 def customer_of(account: Account, entity: Record) -> Record:
@@ -103,36 +188,42 @@ def referrers(
     for name, kind in RECORD_TYPES.items():
         if name in but:
             continue
-        head = _referring(kind.fields, record.type)
-        body = [
-            (sublist, columns)
-            for sublist, spec in kind.sublists.items()
-            if (columns := _referring(spec.fields, record.type))
+        columns = [
+            (column, column, spec)
+            for column, spec in kind.fields.items()
+            if _may_name(spec, record.type)
         ]
-        if not head and not body:
-            continue
-        for other in account.store.list(name):
-            if other is not record and _names(other, record.id, head, body):
-                yield other
+        columns += [
+            (sublist, f"{sublist}.{column}", spec)
+            for sublist, lines_spec in kind.sublists.items()
+            for column, spec in lines_spec.fields.items()
+            if _may_name(spec, record.type)
+        ]
+        seen: set[str] = {record.id} if name == record.type else set()
+        for place, column, spec in columns:
+            for other in _naming(account, name, place, column, spec, record.id):
+                if other.id not in seen:
+                    seen.add(other.id)
+                    yield other
 
 
-def _referring(fields: Mapping[str, Field], target: str) -> list[str]:
+def _may_name(spec: Field, target: str) -> bool:
+    return target in spec.targets and not (spec.read_only or spec.kind is Kind.SUBRECORD)
+
+
+def _naming(
+    account: Account, type: str, place: str, column: str, spec: Field, wanted: str
+) -> list[Record]:
+    """Return the records of a type that name an id, through an index where there is one."""
+    if _is_indexed(spec):
+        return account.store.indexed(type, column, wanted)
+    rows = account.store.list(type)
+    if place != column:
+        inner = column.partition(".")[2]
+        return [row for row in rows if wanted in _ids_in_lines(place, inner, row.fields)]
     return [
-        name
-        for name, spec in fields.items()
-        if target in spec.targets and not (spec.read_only or spec.kind is Kind.SUBRECORD)
+        row
+        for row in rows
+        if ref_id(row.fields, column) == wanted
+        or any(line.get("id") == wanted for line in lines(row.fields, column))
     ]
-
-
-def _names(other: Record, wanted: str, head: list[str], body: list[tuple[str, list[str]]]) -> bool:
-    for name in head:
-        if ref_id(other.fields, name) == wanted:
-            return True
-        if any(line.get("id") == wanted for line in lines(other.fields, name)):
-            return True
-    return any(
-        ref_id(line, column) == wanted
-        for sublist, columns in body
-        for line in lines(other.fields, sublist)
-        for column in columns
-    )

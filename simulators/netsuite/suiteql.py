@@ -19,10 +19,12 @@ from simulators.netsuite.cells import (
     iso_date,
     likeness,
     lower,
+    membership,
     opposite,
     sortable,
     upper,
 )
+from simulators.netsuite.lookups import as_values, conjuncts, find_lookup, joined_columns
 from simulators.netsuite.state import Fields
 from simulators.netsuite.statement import (
     UNSUPPORTED,
@@ -43,7 +45,8 @@ from simulators.netsuite.statement import (
     Source,
     Statement,
 )
-from simulators.netsuite.tables import TABLES, Cell, Row, Table, TableColumn
+from simulators.netsuite.tables import Cell, Lookup, Row, Table, TableColumn
+from simulators.netsuite.transaction_tables import TABLES
 
 
 def run_statement(account: Account, statement: Statement) -> list[Fields]:
@@ -96,13 +99,12 @@ class _Run:
         first = statement.source.alias
         early: list[Test] = []
         late: list[Test] = []
-        key: str | None = None
-        for part in _conjuncts(statement.where):
+        parts = conjuncts(statement.where)
+        for part in parts:
             alone = self._aliases(part) <= {first}
             (early if alone else late).append(self._condition(part))
-            key = key or (_external_id(part) if alone else None)
         joins = [self._join(join) for join in statement.joins]
-        for row in self._tables[first].rows(self._account, key):
+        for row in self._tables[first].rows(self._account, self._first_lookup(parts)):
             env: Env = {first: row}
             if not all(test(env) for test in early):
                 continue
@@ -111,24 +113,62 @@ class _Run:
                 envs = [joined for left in envs for joined in join(left)]
             yield from (joined for joined in envs if all(test(joined) for test in late))
 
+    def _first_lookup(self, parts: list[Condition]) -> Lookup | None:
+        """Return how to find the first table's rows: by themselves, or by a table joined to it."""
+        first = self._statement.source.alias
+        table = self._tables[first]
+        found = find_lookup(parts, first, table, self._alias_of)
+        if found is not None:
+            return found
+        for join in self._statement.joins:
+            alias = join.source.alias
+            other = find_lookup(parts, alias, self._tables[alias], self._alias_of)
+            if other is None or join.left:
+                continue
+            for part in conjuncts(join.on):
+                pair = joined_columns(part, first, self._alias_of)
+                if pair is None or pair[0].name not in table.finds:
+                    continue
+                if self._alias_of(pair[1]) == alias:
+                    value_of = self._operand(pair[1])
+                    rows = self._tables[alias].rows(self._account, other)
+                    return pair[0].name, as_values(value_of({alias: row}) for row in rows)
+        return None
+
+    def _alias_of(self, column: Column) -> str:
+        return self._resolve(column)[0]
+
     def _join(self, join: Join) -> Callable[[Env], list[Env]]:
         """Return what adds one table's rows to a row, through an index on an equality."""
         alias = join.source.alias
-        rows = self._tables[alias].rows(self._account)
-        tests = [self._condition(part) for part in _conjuncts(join.on)]
-        probe, index = self._index(join, rows)
+        tests = [self._condition(part) for part in conjuncts(join.on)]
+        partners = self._partners(join)
 
         def add(env: Env) -> list[Env]:
-            partners = rows if probe is None else index.get(probe(env), [])
-            found: list[Env] = [{**env, alias: row} for row in partners]
+            found: list[Env] = [{**env, alias: row} for row in partners(env)]
             found = [joined for joined in found if all(test(joined) for test in tests)]
             return found or ([{**env, alias: None}] if join.left else [])
 
         return add
 
+    def _partners(self, join: Join) -> Callable[[Env], list[Row]]:
+        """Return what finds the rows that a row may be joined to."""
+        alias = join.source.alias
+        table = self._tables[alias]
+        for part in conjuncts(join.on):
+            pair = joined_columns(part, alias, self._alias_of)
+            if pair is not None and pair[0].name in table.finds:
+                name, value_of = pair[0].name, self._operand(pair[1])
+                return lambda env: table.rows(self._account, (name, as_values([value_of(env)])))
+        rows = table.rows(self._account)
+        probe, index = self._index(join, rows)
+        if probe is None:
+            return lambda _: rows
+        return lambda env: index.get(probe(env), [])
+
     def _index(self, join: Join, rows: list[Row]) -> tuple[Eval | None, dict[Cell, list[Row]]]:
         alias = join.source.alias
-        for part in _conjuncts(join.on):
+        for part in conjuncts(join.on):
             if not isinstance(part, Compare) or part.operator != "=":
                 continue
             for own, other in ((part.left, part.right), (part.right, part.left)):
@@ -195,6 +235,9 @@ class _Run:
             case Call("builtin.df", (Column() as inner,)):
                 alias, column = self._resolve(inner)
                 return self._read(alias, column.display)
+            case Call("builtin.cf", (Column() as inner,)):
+                alias, column = self._resolve(inner)
+                return self._read(alias, column.code or column.get)
             case Call("upper", (inner,)):
                 value_of = self._operand(inner)
                 return lambda env: upper(value_of(env))
@@ -222,6 +265,10 @@ class _Run:
                 return comparison(self._operand(left), operator, self._operand(right))
             case Member(left, options):
                 value_of = self._operand(left)
+                if all(isinstance(item, Literal) for item in options):
+                    return membership(
+                        value_of, [i.value for i in options if isinstance(i, Literal)]
+                    )
                 tests = [comparison(value_of, "=", self._operand(item)) for item in options]
                 return lambda env: any_of(test(env) for test in tests)
             case Like(left, pattern):
@@ -245,24 +292,6 @@ def _find_table(source: Source) -> Table:
     if table is None:
         raise errors.invalid_query(f"Record '{source.table}' was not found.")
     return table
-
-
-def _conjuncts(condition: Condition | None) -> list[Condition]:
-    match condition:
-        case None:
-            return []
-        case AllOf(parts):
-            return [inner for part in parts for inner in _conjuncts(part)]
-        case _:
-            return [condition]
-
-
-def _external_id(part: Condition) -> str | None:
-    match part:
-        case Compare(Column(_, "externalid"), "=", Literal(str() as key)):
-            return key
-        case _:
-            return None
 
 
 def _row(columns: list[tuple[str, Eval]], env: Env) -> Fields:

@@ -1,12 +1,20 @@
 """The NetSuite simulator: its routes, its faults on the wire, its screen.
 
-Source: the vendor page on SuiteTalk REST web services. Left out: transforms, record actions, batch
-operations, RESTlets, charges, credit memos, payments, tax.
+Source: the vendor page on SuiteTalk REST web services. Left out: sales orders and their transforms,
+record actions but those of time, charge rules, SuiteTax details, `!attach`.
+
+People act through the control origin under the same rules as clients. Deleting and editing are
+`DELETE` and `PATCH /netsuite/records/{type}/{id}`. A project's native billing job is `POST
+/netsuite/records` with `{"type": "billingRun", "fields": {"job": "7001"}}`, which answers with the
+invoice (other fields become the invoice's). A period is closed by `PATCH
+/netsuite/records/accountingPeriod/{id}` with `{"fields": {"closed": true}}`. Limits and settings
+are the record `governance` `1`.
 """
 
 # ruff: noqa: A002 - `type` is what NetSuite calls it
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -22,13 +30,15 @@ from simulators.kit import (
     Route,
     Vendor,
 )
-from simulators.netsuite import asynchronous, auth, errors, metadata, service
+from simulators.kit.faults import key_fits
+from simulators.netsuite import asynchronous, auth, errors, metadata, service, transforms
 from simulators.netsuite.asynchronous import JOB_ROOT, or_later
+from simulators.netsuite.batch import batch_keys, is_batch, perform, serve
 from simulators.netsuite.reading import Reader
 from simulators.netsuite.record_types import RECORD_TYPES
 from simulators.netsuite.rendering import RECORD_ROOT, collection, read_page
 from simulators.netsuite.seed import CONCURRENCY_LIMIT, seed, set_up
-from simulators.netsuite.state import GOVERNANCE, Fields
+from simulators.netsuite.state import GOVERNANCE, Fields, add_indexes, governance
 from simulators.netsuite.statement import parse_statement
 from simulators.netsuite.suiteql import run_statement
 from simulators.netsuite.writing import Writer, refusal_text
@@ -37,7 +47,10 @@ SUITEQL_PATH = "/services/rest/query/v1/suiteql"
 _LIMITS_PATH = "/services/rest/system/v1/governanceLimits"
 _SETTINGS = (GOVERNANCE, auth.CERTIFICATE)
 """What an administrator edits in the screen, and REST does not serve."""
-_ONE = f"{RECORD_ROOT}/{{type}}/{{id}}"
+_ALL = f"{RECORD_ROOT}/{{type}}"
+_ONE = f"{_ALL}/{{id}}"
+BILLING_RUN = "billingRun"
+"""The native billing job, as a person starts it in the screen; no record type."""
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -50,12 +63,14 @@ class NetSuite(Vendor):
     def routes(self) -> Sequence[Route]:
         """Return the paths of the record service, queries, jobs, metadata and sign-in."""
         later = (
-            ("GET", f"{RECORD_ROOT}/{{type}}", service.list_records),
-            ("POST", f"{RECORD_ROOT}/{{type}}", service.create_record),
+            ("GET", _ALL, service.list_records),
+            ("POST", _ALL, service.create_record),
             ("GET", _ONE, service.read_record),
             ("PATCH", _ONE, service.update_record),
             ("PUT", _ONE, service.upsert_record),
             ("DELETE", _ONE, service.delete_record),
+            ("POST", f"{_ONE}/!transform/{{target}}", transforms.transform),
+            ("POST", f"{_ONE}/@{{action}}", transforms.act),
         )
         now = (
             ("GET", f"{RECORD_ROOT}/metadata-catalog", metadata.read_catalog),
@@ -66,20 +81,26 @@ class NetSuite(Vendor):
             ("GET", _LIMITS_PATH, _limits),
             ("GET", f"{JOB_ROOT}/{{job}}", asynchronous.read_job),
             ("GET", f"{JOB_ROOT}/{{job}}/task/", asynchronous.read_tasks),
-            ("GET", f"{JOB_ROOT}/{{job}}/task/1", asynchronous.read_task),
-            ("GET", f"{JOB_ROOT}/{{job}}/task/1/result", asynchronous.read_result),
+            ("GET", f"{JOB_ROOT}/{{job}}/task", asynchronous.read_tasks),
+            ("GET", f"{JOB_ROOT}/{{job}}/task/{{task}}", asynchronous.read_task),
+            ("GET", f"{JOB_ROOT}/{{job}}/task/{{task}}/result", asynchronous.read_result),
+            ("POST", transforms.RESTLET_PATH, transforms.void),
         )
-        unfit = (f"{RECORD_ROOT}/{{type}}", _ONE, SUITEQL_PATH)
+        # DELETE of a whole collection is no operation; with `?ids=` it is a batch.
+        several = ("PATCH", "PUT", "DELETE")
+        unfit = (_ALL, _ONE, SUITEQL_PATH)
         return (
             Route("POST", auth.TOKEN_PATH, auth.issue_token, public=True),
             *(Route(verb, path, _counted(handler)) for verb, path, handler in now),
-            *(Route(verb, path, _counted(or_later(handler))) for verb, path, handler in later),
+            *(Route(verb, path, _counted(_one_or_many(handler))) for verb, path, handler in later),
+            *(Route(verb, _ALL, _counted(_one_or_many(_not_allowed))) for verb in several),
             *(Route("*", path, _not_allowed) for path in unfit),
         )
 
     def new_account(self, name: str, clock: Clock) -> Account:
         """Make an account with its company set-up."""
         account = Account(name, clock, lambda _, number: str(number))
+        add_indexes(account)
         set_up(account)
         return account
 
@@ -97,16 +118,22 @@ class NetSuite(Vendor):
 
     def request_key(self, call: Call) -> str | None:
         """Return the external id of the record, by whichever id the request names it."""
-        return next(iter(service.record_keys(call)), None)
+        return next(iter(self.request_keys(call)), None)
+
+    def request_keys(self, call: Call) -> tuple[str, ...]:
+        """Return the external ids of all items of a batch, else that of the one record."""
+        if is_batch(call) and call.path.startswith(RECORD_ROOT):
+            return batch_keys(call)
+        return service.record_keys(call)
 
     def is_search(self, call: Call) -> bool:
         """Collections and SuiteQL are searches; reading by id or external id is not."""
-        listing = call.method == "GET" and set(call.params) == {"type"}
+        listing = call.method == "GET" and set(call.params) == {"type"} and not is_batch(call)
         return call.path == SUITEQL_PATH or (listing and "/metadata-catalog" not in call.path)
 
     def concurrency_limit(self, account: Account) -> int | None:
         """Return the account's limit, 15 (tier 1) unless an administrator changed it."""
-        limit = _governance(account).get("concurrencyLimit")
+        limit = governance(account).get("concurrencyLimit")
         return limit if isinstance(limit, int) else None
 
     def fault_reply(self, kind: FaultKind, call: Call, fault: Fault) -> Reply:
@@ -121,14 +148,7 @@ class NetSuite(Vendor):
                 auth.void_tokens(call)
                 return errors.invalid_login().reply
             case FaultKind.REJECT:
-                detail = "Error while accessing a resource. A workflow refused this record."
-                path = options.get("path")
-                return errors.problem(
-                    int(str(options.get("status", 400))),
-                    str(options.get("code", "USER_ERROR")),
-                    str(options.get("detail", detail)),
-                    {"o:errorPath": str(path)} if path else None,
-                ).reply
+                return _rejection(call, fault)
             case _:
                 status = int(str(options.get("status", 500)))
                 return errors.unexpected(status, f"{fault.id}-{len(fault.calls)}").reply
@@ -148,8 +168,8 @@ class NetSuite(Vendor):
         self, account: Account, scenario: str, count: int, seed: int
     ) -> Mapping[str, JsonValue]:
         """Fill an account; `bulk` and `empty` need the company set-up alone."""
-        del count, seed
-        return _seed(account, scenario)
+        del seed  # nothing here is left to chance
+        return _seed(account, scenario, count)
 
     def screen_create(
         self, account: Account, type: str, fields: dict[str, JsonValue], key: str | None
@@ -157,6 +177,8 @@ class NetSuite(Vendor):
         """Create as a person would: the same rules; a bare id is taken for a reference."""
         if type in _SETTINGS:
             return account.store.insert(type, fields, id=key)
+        if type == BILLING_RUN:
+            return _run_billing(account, fields)
         kind = RECORD_TYPES.get(type)
         if kind is None:
             raise ValueError(f"no record type {type!r}: there are {', '.join(RECORD_TYPES)}")
@@ -212,7 +234,7 @@ async def _suiteql(call: Call) -> Reply:
 
 async def _limits(call: Call) -> Reply:
     """Answer the account's limits (GovernanceLimits Operation)."""
-    limit = _governance(call.account).get("concurrencyLimit")
+    limit = governance(call.account).get("concurrencyLimit")
     body: Fields = {
         "accountConcurrencyLimit": limit or CONCURRENCY_LIMIT,
         "accountUnallocatedConcurrencyLimit": limit or CONCURRENCY_LIMIT,
@@ -229,7 +251,7 @@ def _counted(handler: Handler) -> Handler:
     """Return the handler under the account's frequency limit, which is off unless one is set."""
 
     async def serve(call: Call) -> Reply:
-        limit = _governance(call.account).get("requestsPerMinute")
+        limit = governance(call.account).get("requestsPerMinute")
         if isinstance(limit, int):
             minute = int(call.account.clock.now().timestamp()) // 60
             window = call.account.extra.get("window")
@@ -243,9 +265,41 @@ def _counted(handler: Handler) -> Handler:
     return serve
 
 
-def _governance(account: Account) -> Fields:
-    record = account.store.get(GOVERNANCE, "1")
-    return record.fields if record is not None else {}
+def _one_or_many(handler: Handler) -> Handler:
+    """Return the handler for one record, which leaves batches to their own."""
+    single = or_later(handler)
+
+    async def serve_either(call: Call) -> Reply:
+        return await (serve(call) if is_batch(call) else single(call))
+
+    return serve_either
+
+
+def _rejection(call: Call, fault: Fault) -> Reply:
+    """Return a business refusal; in a batch a key singles out the items which get it."""
+    options, key = fault.spec.options, fault.spec.match.key
+    detail = "Error while accessing a resource. A workflow refused this record."
+    path = options.get("path")
+    refusal = errors.problem(
+        int(str(options.get("status", 400))),
+        str(options.get("code", "USER_ERROR")),
+        str(options.get("detail", detail)),
+        {"o:errorPath": str(path)} if path else None,
+    ).reply
+    if key is None or not is_batch(call):
+        return refusal
+    try:
+        return perform(call, partial(key_fits, key), refusal)
+    except ReplyError as error:
+        return error.reply
+
+
+def _run_billing(account: Account, fields: Fields) -> Record:
+    body = {name: value for name, value in fields.items() if name != "job"}
+    try:
+        return transforms.bill_project(account, str(fields.get("job")), body)
+    except ReplyError as error:
+        raise ValueError(refusal_text(error)) from error
 
 
 def _token_fault(kind: FaultKind) -> Reply:

@@ -8,9 +8,11 @@ from pydantic import JsonValue
 
 from simulators.kit import Account, Record, ReplyError
 from simulators.netsuite import errors, state
+from simulators.netsuite.draft import Draft
+from simulators.netsuite.effects import after_delete, after_save
 from simulators.netsuite.reading import Reader, read_external_id
 from simulators.netsuite.record_types import RECORD_TYPES
-from simulators.netsuite.rules import RELATIONSHIP, Draft, check_removal, check_save
+from simulators.netsuite.rules import RELATIONSHIP, check_removal, check_save
 from simulators.netsuite.schema import RecordType
 from simulators.netsuite.state import Fields, ref_id
 from simulators.netsuite.sublists import merge_lines
@@ -29,9 +31,16 @@ class Writer:
         return self.reader.account
 
     def create(
-        self, kind: RecordType, body: Fields, key: str | None = None, id: str | None = None
+        self,
+        kind: RecordType,
+        body: Fields,
+        key: str | None = None,
+        id: str | None = None,
+        preset: Fields | None = None,
     ) -> Record:
         """Create a record; `key` comes before an external id in the body.
+
+        `preset` are fields that NetSuite itself gives, whatever clients may set.
 
         Raises:
             ReplyError: the account refuses it.
@@ -42,14 +51,16 @@ class Writer:
         changes, sent = self.reader.read(kind, body)
         if key is not None:
             self._check_free(kind.name, key, None)
+        named = frozenset((*changes, *sent))
         with account.store.atomic():
             id = id or state.next_id(account, state.space_of(kind.name))  # noqa: A001 - as above
-            fields = self._with_lines(kind, dict(changes), sent)
-            draft = Draft(account, kind.name, id, None, fields)
+            fields = self._with_lines(kind, {**changes, **(preset or {})}, sent)
+            draft = Draft(account, kind.name, id, None, fields, named)
             check_save(draft)
             record = account.store.insert(kind.name, draft.fields, key, id)
             if kind.name == "customer":
                 self._open_primary(record)
+            after_save(account, record, None)
         return record
 
     def update(self, record: Record, body: Fields) -> Record:
@@ -65,15 +76,19 @@ class Writer:
             key = None if sent_key is None else read_external_id(sent_key)
         changes, sent = self.reader.read(kind, body)
         fields = self._with_lines(kind, {**record.fields, **changes}, sent)
-        draft = Draft(self.account, record.type, record.id, record, fields)
-        check_save(draft)
-        if key != record.key:
-            if key is not None:
-                self._check_free(record.type, key, record)
-            self.account.store.set_key(record, key)
-        self.account.store.update(record, draft.fields)
-        if record.type == "customer":
-            self._move_primary(record)
+        named = frozenset((*changes, *sent))
+        before = record.fields
+        with self.account.store.atomic():
+            draft = Draft(self.account, record.type, record.id, record, fields, named)
+            check_save(draft)
+            if key != record.key:
+                if key is not None:
+                    self._check_free(record.type, key, record)
+                self.account.store.set_key(record, key)
+            self.account.store.update(record, draft.fields)
+            if record.type == "customer":
+                self._move_primary(record)
+            after_save(self.account, record, before)
         return record
 
     def delete(self, record: Record) -> None:
@@ -83,10 +98,12 @@ class Writer:
             ReplyError: it is in use.
         """
         check_removal(self.account, record)
-        if record.type == "customer":
-            for row in state.relationships(self.account, record.id):
-                self.account.store.delete(row)
-        self.account.store.delete(record)
+        with self.account.store.atomic():
+            if record.type == "customer":
+                for row in state.relationships(self.account, record.id):
+                    self.account.store.delete(row)
+            self.account.store.delete(record)
+            after_delete(self.account, record)
 
     def _check_free(self, type: str, key: str, own: Record | None) -> None:
         space = state.space_of(type)

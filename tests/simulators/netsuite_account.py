@@ -11,6 +11,7 @@ from oauthlib.oauth1 import Client as Signer
 from pydantic import JsonValue
 
 from simulators.kit import SimulatorStack
+from simulators.kit.control import Control
 from simulators.netsuite import VENDOR
 
 RECORD = "/services/rest/record/v1"
@@ -113,3 +114,53 @@ def id_of(answer: httpx.Response) -> str:
     assert answer.status_code == 204, answer.text
     assert answer.content == b""
     return str(answer.headers["Location"]).rsplit("/", 1)[1]
+
+
+async def created(client: httpx.AsyncClient, kind: str, body: Body) -> str:
+    return id_of(await client.post(f"{RECORD}/{kind}", json=body))
+
+
+async def shown(client: httpx.AsyncClient, path: str) -> Body:
+    answer = await client.get(f"{RECORD}/{path}", params={"expandSubResources": "true"})
+    assert answer.status_code == 200, answer.text
+    found: Body = answer.json()
+    return found
+
+
+def at(body: JsonValue, *path: str | int) -> JsonValue:
+    """Return what stands at a path of names and places in a JSON value."""
+    value = body
+    for step in path:
+        value = value[step]  # type: ignore[index]
+    return value
+
+
+def ref(number: str) -> Body:
+    return {"id": number}
+
+
+def charge(job: str = "7001", /, **changes: JsonValue) -> Body:
+    return {
+        "billTo": ref(job),
+        "billingItem": ref("301"),
+        "chargeType": ref("1"),
+        "quantity": 7.5,
+        "rate": 180,
+        "chargeDate": "2026-11-20",
+        **changes,
+    }
+
+
+def ready(job: str = "7001", /, **changes: JsonValue) -> Body:
+    return charge(job, stage=ref("READY_FOR_BILLING"), **changes)
+
+
+async def queried(client: httpx.AsyncClient, q: str) -> list[Body]:
+    answer = await client.post(SUITEQL, json={"q": q}, headers={"Prefer": "transient"})
+    assert answer.status_code == 200, answer.text
+    return [{k: v for k, v in row.items() if k != "links"} for row in answer.json()["items"]]
+
+
+async def closed(control: Control, period: str) -> None:
+    fields: Body = {"closed": True}
+    await control.patch_record("netsuite", "default", "accountingPeriod", period, fields)

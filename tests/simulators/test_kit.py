@@ -547,3 +547,20 @@ class TestRecordStore:
             log.open(call, Clock().now(), search=False)
         assert [entry.n for entry in log.since()] == [2, 3]
         assert call.query == {"a": "1"}
+
+    def test_an_index_follows_every_change_and_its_undoing(self) -> None:
+        store = RecordStore(Clock(), number_id)
+        first = store.insert("t", {"owner": "a"})
+        store.add_index("t", "owner", lambda fields: [str(fields["owner"])])
+        second = store.insert("t", {"owner": "a"})
+        snapshot = store.snapshot()
+        store.update(first, {"owner": "b"})
+        store.delete(second)
+        third = store.insert("t", {"owner": "b"})
+        assert store.indexed("t", "owner", "a") == []
+        assert store.indexed("t", "owner", "b") == [first, third]
+        store.restore(snapshot)
+        assert store.indexed("t", "owner", "a") == [first, second]
+        assert store.indexed("t", "owner", "b") == []
+        store.load(store.dump())
+        assert [row.id for row in store.indexed("t", "owner", "a")] == [first.id, second.id]

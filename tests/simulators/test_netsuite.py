@@ -232,7 +232,8 @@ class TestRefusals:
             (await client.get(f"{RECORD}/invoice/4711"), 400, "USER_ERROR"),
             (await client.delete(f"{RECORD}/customer"), 405, "INVALID_REQUEST"),
             (await client.post(f"{RECORD}/customer", data={"a": "b"}), 415, "INVALID_REQUEST"),
-            (await client.post(f"{RECORD}/job/1/!transform/invoice"), 400, "INVALID_REQUEST"),
+            (await client.post(f"{RECORD}/job/1/!transform/invoice"), 404, "NONEXISTENT_ID"),
+            (await client.post(f"{RECORD}/job/1/!attach/file/2"), 400, "INVALID_REQUEST"),
         ]
         for answer, status, code in cases:
             assert (answer.status_code, details(answer)["o:errorCode"]) == (status, code)
@@ -352,13 +353,13 @@ class TestRules:
         customer = await create(client, "customer", acme())
         line: Body = {"item": {"id": "410"}, "quantity": 2, "rate": 250.5}
         body: Body = {"entity": {"id": customer}, "item": {"items": [line]}}
-        late = await client.post(f"{RECORD}/invoice", json={**body, "tranDate": "2025-06-30"})
+        late = await client.post(f"{RECORD}/invoice", json={**body, "tranDate": "2026-06-30"})
         assert "transaction date is not within an open accounting period" in details(late)["detail"]
-        number = await create(client, "invoice", {**body, "tranDate": "2026-06-30"})
+        number = await create(client, "invoice", {**body, "tranDate": "2026-11-30"})
         found = await read(client, f"invoice/{number}")
         assert (found["total"], inner(found, "status", "id")) == (501.0, "A")
         period = str(inner(found, "postingPeriod", "id"))
-        assert inner(found, "postingPeriod", "refName") == "Jun 2026"
+        assert inner(found, "postingPeriod", "refName") == "Nov 2026"
         await control.patch_record(
             "netsuite", "default", "accountingPeriod", period, {"arLocked": True}
         )
@@ -372,7 +373,7 @@ class TestRules:
         )
         assert (made["key"], made["fields"]["currency"]) == ("dt-9", {"id": "1"})
         with pytest.raises(ControlRefused, match="no record type"):
-            await control.put_record("netsuite", "default", "vendor", {})
+            await control.put_record("netsuite", "default", "contact", {})
 
 
 class TestFaults:
@@ -533,7 +534,7 @@ class TestSeeds:
             for account in ("one", "two")
         ]
         assert one == two
-        with pytest.raises(ControlRefused, match="standard, bulk, empty"):
+        with pytest.raises(ControlRefused, match="standard, bulk, empty, time"):
             await control.seed("full")
 
     async def test_accounts_do_not_see_each_other(

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from simulators.kit import SimulatorStack
 from simulators.kit.control import Control
 from simulators.netsuite import VENDOR
+from simulators.netsuite.record_types import RECORD_TYPES
 from tests.simulators.netsuite_account import (
     LOGIN_TEXT,
     RECORD,
@@ -375,7 +376,7 @@ class TestSuiteQL:
             "SELECT periodname, startdate, arlocked FROM accountingperiod "
             "WHERE isquarter = 'F' AND isyear = 'F' AND startdate = '3/1/2026'"
         )
-        row: Body = {"periodname": "Mar 2026", "startdate": "3/1/2026", "arlocked": "F"}
+        row: Body = {"periodname": "Mar 2026", "startdate": "3/1/2026", "arlocked": "T"}
         assert await self.rows(client, q) == [row]
         assert await self.rows(client, "SELECT COUNT(*) AS n FROM term") == [{"n": "4"}]
 
@@ -457,3 +458,10 @@ async def test_the_catalogue_describes_the_types(client: httpx.AsyncClient) -> N
     assert found["companyName"]["x-ns-filterable"] is True
     wrong = await client.get(f"{url}/nothing")
     assert wrong.status_code == 400
+
+
+async def test_every_record_type_has_a_schema(client: httpx.AsyncClient) -> None:
+    headers = {"Accept": "application/schema+json"}
+    for kind in RECORD_TYPES:
+        answer = await client.get(f"{RECORD}/metadata-catalog/{kind}", headers=headers)
+        assert (answer.status_code, answer.json()["title"]) == (200, kind)

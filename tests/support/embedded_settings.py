@@ -26,6 +26,11 @@ KINDS: Final[Mapping[tuple[str, str], SignIn]] = {
             name: name for name in ("consumer_key", "consumer_secret", "token_id", "token_secret")
         },
     ),
+    ("workday", ""): SignIn(
+        role="hcm",
+        settings={"tenant": "{tenant}", "client_id": "{client_id}"},
+        secrets={"client_secret": "client_secret", "refresh_token": "refresh_token"},
+    ),
 }
 """By vendor and kind of sign-in; a vendor with one kind only has the empty one."""
 

@@ -44,7 +44,7 @@ from tests.support.postgres import PostgresForTests, new_name
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.registry import PIVOTS, WORKFLOWS
 
-VENDORS = {"salesforce": "crm", "kantata": "psa", "netsuite": "erp"}
+VENDORS = {"salesforce": "crm", "kantata": "psa", "netsuite": "erp", "workday": "hcm"}
 TODAY = date(2026, 11, 21)
 HTTP_SECONDS = 5.0
 """Long enough that load does not look like a fault."""
@@ -79,6 +79,9 @@ class CasePorts(Ports):
         return self._connected(connection)
 
     def psa(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def hcm(self, connection: str) -> Any:
         return self._connected(connection)
 
     def _connected(self, connection: str) -> Any:
