@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from operations.cli import checks, decisions, sagas
+from operations.cli import billing, checks, decisions, engagements, events, sagas
 from operations.cli.trace import trace
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("cancel", sagas.cancel, "cancel 006DT0000000001YAA"),
     ("sweep", sagas.sweep, "sweep"),
     ("trace", trace, "trace 006DT0000000001YAA"),
+    ("approve-time", billing.approve_time, "approve-time 5001 --week 2026-11-16"),
+    ("why", billing.why, "why 4711"),
     ("migrate", checks.migrate, "migrate --config dealthread.toml"),
 )
 if importlib.util.find_spec("embedded") is not None:  # not part of a production image
@@ -45,6 +47,9 @@ if importlib.util.find_spec("embedded") is not None:  # not part of a production
 app.add_typer(sagas.start_app, name="start")
 for _name, _run, _example in COMMANDS:
     app.command(_name, epilog=f"Example: starter.py {_example}")(_run)
+app.add_typer(billing.billing_app, name="billing")
+app.add_typer(engagements.engagements_app, name="engagement")
+app.add_typer(events.events_app, name="events")
 app.add_typer(checks.connections_app, name="connections")
 app.add_typer(checks.policies_app, name="policies")
 

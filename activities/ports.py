@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from adapters.billing_engine import BillingEngine
 from adapters.errors import Unsupported
 from adapters.ports import Connected, Crm, Erp, Hcm, Psa
 
@@ -17,6 +18,7 @@ class Ports:
     erps: dict[str, Erp] = field(default_factory=dict)
     psas: dict[str, Psa] = field(default_factory=dict)
     hcms: dict[str, Hcm] = field(default_factory=dict)
+    billing_engines: dict[str, BillingEngine] = field(default_factory=dict)
 
     def crm(self, connection: str) -> Crm:
         """Return the CRM of this name."""
@@ -34,9 +36,13 @@ class Ports:
         """Return the HCM of this name."""
         return _named(self.hcms, connection, "HCM")
 
+    def billing_engine(self, connection: str) -> BillingEngine:
+        """Return the billing engine of this name."""
+        return _named(self.billing_engines, connection, "billing engine")
+
     def all(self) -> dict[str, Connected]:
         """Return every connected system by name."""
-        return {**self.crms, **self.erps, **self.psas, **self.hcms}
+        return {**self.crms, **self.erps, **self.psas, **self.hcms, **self.billing_engines}
 
     async def aclose(self) -> None:
         """Close all HTTP clients."""

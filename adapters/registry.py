@@ -11,6 +11,7 @@ from adapters.netsuite import NetSuiteConfig, build_netsuite
 from adapters.ports import Connected
 from adapters.salesforce import SalesforceConfig, build_salesforce
 from adapters.salesforce.mapping import full_id
+from adapters.stripe import StripeConfig, build_stripe
 from adapters.workday import WorkdayConfig, build_workday
 
 VENDORS: dict[str, tuple[type[BaseModel], Callable[..., Connected]]] = {
@@ -18,6 +19,7 @@ VENDORS: dict[str, tuple[type[BaseModel], Callable[..., Connected]]] = {
     "kantata": (KantataConfig, build_kantata),
     "netsuite": (NetSuiteConfig, build_netsuite),
     "workday": (WorkdayConfig, build_workday),
+    "stripe": (StripeConfig, build_stripe),
 }
 
 

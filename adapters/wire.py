@@ -1,4 +1,4 @@
-"""JSON on the wire without a float in between, and Retry-After."""
+"""JSON and nested forms on the wire without a float in between, and Retry-After."""
 
 import json
 import re
@@ -37,6 +37,30 @@ def dump_json(value: object) -> str:
             return f"[{','.join(map(dump_json, value))}]"
         case _:
             raise TypeError(f"a {type(value).__name__} has no exact form in JSON")
+
+
+def form_pairs(body: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return a nested body as pairs of a form with brackets: `lines[0][amount]`, `true`, `12.5`.
+
+    As Stripe and Chargebee want it. None and empty mappings and sequences are left out: an empty
+    value unsets a field there, and only an empty string says that. Raises as `dump_json` does.
+    """
+    return [pair for name, value in body.items() for pair in _form_pairs(name, value)]
+
+
+def _form_pairs(name: str, value: object) -> list[tuple[str, str]]:
+    match value:
+        case None:
+            return []
+        case str():
+            return [(name, str(value))]
+        case Mapping():
+            inner = [(f"{name}[{key}]", each) for key, each in value.items()]
+        case list() | tuple():
+            inner = [(f"{name}[{place}]", each) for place, each in enumerate(value)]
+        case _:
+            return [(name, dump_json(value))]
+    return [pair for key, each in inner for pair in _form_pairs(key, each)]
 
 
 def load_json(text: str) -> JsonValue:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from bench.gateway import gateway_bench
 from bench.latency import latency
 from bench.memory import memory
 from bench.report import Result, show, write
@@ -25,6 +26,9 @@ def benches(*, quick: bool) -> dict[str, Bench]:
     return {
         "throughput": lambda servers: throughput(servers, rounds=rounds, sagas=sagas),
         "latency": latency,
+        "gateway": lambda servers: (
+            gateway_bench(servers, rates=(200,), seconds=2) if quick else gateway_bench(servers)
+        ),
         "memory": lambda servers: memory(servers, sagas=many, parked=parked),
     }
 

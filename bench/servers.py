@@ -155,7 +155,7 @@ def free_ports() -> Ports:
     for _ in range(TRIES):
         ports = Ports.from_base(random.randrange(20_000, 60_000, 10))
         try:
-            for name in ("postgres", "temporal", "simulators", "worker"):
+            for name in ("postgres", "temporal", "simulators", "worker", "gateway"):
                 check_free(ports.of(name))
         except StackError:
             continue

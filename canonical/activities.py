@@ -43,6 +43,31 @@ from canonical.saga import (
     TakeDecision,
     UndoCall,
 )
+from canonical.time_to_billing import (
+    BillingRunPlan,
+    Calendar,
+    ClaimEntries,
+    Counted,
+    HandOver,
+    NoteChanges,
+    OpenedRun,
+    OpenRun,
+    PlaceParts,
+    PlanBillingRun,
+    PostBatch,
+    Postings,
+    PreparePostings,
+    ProjectPeriod,
+    RatedRun,
+    RateEntries,
+    ReadErpTerms,
+    ReadPeople,
+    ReserveRun,
+    TakeIn,
+    TakenIn,
+    Verified,
+    VerifyEntries,
+)
 
 Request = TypeVar("Request", bound=CanonicalModel)
 Result = TypeVar("Result", bound=CanonicalModel | None)
@@ -113,3 +138,30 @@ WRITE_BACK = ActivityRef("write_back", StepCall[WriteBack], Receipt)
 UNDO_WRITE_BACK = ActivityRef("undo_write_back", UndoCall[WriteBack], UndoReceipt)
 OPEN_FOR_TIME = ActivityRef("open_for_time", StepCall[OpenForTime], Receipt)
 CONFIRM_IN_CRM = ActivityRef("confirm_in_crm", StepCall[WriteBack], Receipt)
+
+# ApprovedTimeToBilling: its own, in the store.
+READ_CALENDAR = ActivityRef("read_calendar", ProjectPeriod, Calendar)
+NOTE_CHANGES = ActivityRef("note_changes", NoteChanges, type(None))
+OPEN_RUN = ActivityRef("open_run", OpenRun, OpenedRun)
+
+# BillingRun: reads, and what it computes in the store.
+PLAN_BILLING_RUN = ActivityRef("plan_billing_run", StepCall[PlanBillingRun], BillingRunPlan)
+TAKE_IN = ActivityRef("take_in", StepCall[TakeIn], TakenIn)
+READ_PEOPLE = ActivityRef("read_people", StepCall[ReadPeople], Counted)
+READ_ERP_TERMS = ActivityRef("read_erp_terms", StepCall[ReadErpTerms], Counted)
+RATE_ENTRIES = ActivityRef("rate_entries", StepCall[RateEntries], RatedRun)
+VERIFY_ENTRIES = ActivityRef("verify_entries", StepCall[VerifyEntries], Verified)
+PREPARE_POSTINGS = ActivityRef("prepare_postings", StepCall[PreparePostings], Postings)
+
+# BillingRun: writes, each beside its undo.
+CLAIM_ENTRIES = ActivityRef("claim_entries", StepCall[ClaimEntries], Receipt)
+UNDO_CLAIM_ENTRIES = ActivityRef("undo_claim_entries", UndoCall[ClaimEntries], UndoReceipt)
+RESERVE_ENTRIES = ActivityRef("reserve_entries", StepCall[ReserveRun], Receipt)
+UNDO_RESERVE_ENTRIES = ActivityRef("undo_reserve_entries", UndoCall[ReserveRun], UndoReceipt)
+PLACE_PARTS = ActivityRef("place_parts", StepCall[PlaceParts], Receipt)
+UNDO_PLACE_PARTS = ActivityRef("undo_place_parts", UndoCall[PlaceParts], UndoReceipt)
+POST_CHARGES = ActivityRef("post_charges", StepCall[PostBatch], Receipt)
+UNDO_POST_CHARGES = ActivityRef("undo_post_charges", UndoCall[PostBatch], UndoReceipt)
+POST_COSTS = ActivityRef("post_costs", StepCall[PostBatch], Receipt)
+UNDO_POST_COSTS = ActivityRef("undo_post_costs", UndoCall[PostBatch], UndoReceipt)
+HAND_OVER = ActivityRef("hand_over", StepCall[HandOver], Receipt)

@@ -156,6 +156,14 @@ class PlannedTask(CanonicalModel):
     budget: Money
     start: date | None = None
     due: date | None = None
+    cap: Money | None = None
+    """What the line may bill at most; billing's, not sent to the PSA."""
+    legal_entity: str = ""
+    """Code of the company that delivers the line; likewise. Empty in plans made before it."""
+    tax_category: str = ""
+    """For the line's tax inputs; likewise."""
+    client_po: str = ""
+    """The client's order that the line is billed under; likewise."""
 
 
 class ProvisionTasks(StepRequest):

@@ -108,3 +108,5 @@ class Rated(CanonicalModel):
     """In plain words, what is missing and who can mend it; with both derivations on a mismatch."""
     flags: tuple[str, ...] = ()
     """`late`, `intercompany`, ..."""
+    adjusts: EntryRef | None = None
+    """Of adjustments: the entry corrected, so that they give back what it took."""

@@ -134,6 +134,8 @@ class WorkItemKind(StrEnum):
     STEP = "step"
     GATE = "gate"
     UNDO = "undo"
+    DEAD_LETTER = "dead_letter"
+    """An event that can't be handled: replayed once its cause is gone, not resolved."""
 
 
 class WorkItem(CanonicalModel):

@@ -1,6 +1,7 @@
 """Writes the stack's `dealthread.toml`: production's format, the connections to the simulators."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,9 @@ Vendors = Mapping[str, tuple[str, Mapping[str, str]]]
 WORKER_GRACE_SECONDS: Final = 25
 ACCOUNT: Final = "demo"
 """The account at every simulator which the stack's connections sign in to."""
+EVENTS_FILE: Final = "kantata_events"
+"""File of the secret that signs CloudEvents to the connection `kantata`; kept over restarts."""
+SECRET_BYTES: Final = 32
 PEOPLE: Final = {
     "olivia": ("operator",),
     "frank": ("finance", "operator"),
@@ -66,6 +70,7 @@ SIGN_INS: Final = {
         settings={"tenant": "{tenant}", "client_id": "{client_id}"},
         secrets={"client_secret": "client_secret", "refresh_token": "refresh_token"},
     ),
+    "stripe": SignIn(role="billing_engine", settings={}, secrets={"api_key": "api_key"}),
 }
 
 
@@ -76,6 +81,7 @@ def write_configuration(
     tables: list[Table] = [
         ("temporal", {"address": f"{HOST}:{ports.temporal}", "namespace": "default"}),
         ("worker", {"health_port": ports.worker, "grace_seconds": WORKER_GRACE_SECONDS}),
+        ("gateway", {"port": ports.gateway}),
         ("ui", {"base_url": f"http://{HOST}:{ports.temporal_ui}"}),
         *((f"people.{name}", {"roles": list(roles)}) for name, roles in PEOPLE.items()),
     ]
@@ -90,6 +96,7 @@ def write_configuration(
                 f"The {vendor} simulator gives no {', '.join(missing)} to sign in with."
             )
         tables += _connection(vendor, base_url, sign_in, credentials)
+        tables += _events(files, vendor, credentials)
         folder = files.secrets / vendor
         folder.mkdir(mode=0o700, exist_ok=True)
         for key, name in sign_in.secrets.items():
@@ -116,6 +123,21 @@ def _connection(
         (f"{place}.http", {"read_seconds": 10, "total_seconds": 20}),
         *([(f"{place}.settings.auth", auth)] if auth else []),
     ]
+
+
+def _events(files: StackFiles, vendor: str, credentials: Mapping[str, str]) -> list[Table]:
+    """Say what the vendor's connection may send to the gateway, for those that send."""
+    place = f"connections.{vendor}.events"
+    if vendor == "salesforce":
+        organization = credentials["organization_id"]
+        return [(place, {"kind": "salesforce_outbound", "organization_id": organization})]
+    if vendor == "kantata":
+        # It tells nothing by itself; this is the way for whoever tells in its place.
+        secret = files.secrets / EVENTS_FILE
+        if not secret.exists():
+            write_secret(secret, secrets.token_urlsafe(SECRET_BYTES))
+        return [(place, {"kind": "cloudevents", "secret_file": f"secrets/{EVENTS_FILE}"})]
+    return []
 
 
 def _written(name: str, keys: Mapping[str, object]) -> str:

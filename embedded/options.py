@@ -11,7 +11,7 @@ from embedded.ports import PORT_BASE, Ports
 from embedded.processes import ProcessId
 
 DIRECTORY: Final = Path(".dealthread")
-CHILDREN: Final = ("postgres", "temporal", "simulators", "worker")
+CHILDREN: Final = ("postgres", "temporal", "simulators", "worker", "gateway")
 """In the order of their start; they stop in the opposite order."""
 
 Progress = Callable[[str], None]
@@ -46,7 +46,7 @@ class StackInfo(BaseModel):
     port_base: int
     started_at: AwareDatetime
     addresses: dict[str, str]
-    """Of temporal, temporal_ui, postgres, simulators (control), each vendor, worker."""
+    """Of temporal, temporal_ui, postgres, simulators (control), each vendor, worker, gateway."""
     ports: Ports
     supervisor: ProcessId
     processes: dict[str, ProcessId]

@@ -10,6 +10,8 @@
 | +5, +6, +7 | simulators: Salesforce, Kantata, NetSuite |
 | +8 | worker, health and metrics |
 | +9 | simulator: Workday |
+| +10 | simulator: Stripe |
+| +11 | gateway: events in |
 | +1000 | Temporal Web UI |
 
 Two stacks side by side need bases that are 20 or more apart, but not 1000.
@@ -28,8 +30,9 @@ HOST: Final = "127.0.0.1"
 PORT_BASE: Final = 7233
 PORT_BASE_MIN: Final = 1024
 UI_OFFSET: Final = 1000
+GATEWAY_OFFSET: Final = 11
 PORT_BASE_MAX: Final = 65535 - UI_OFFSET
-VENDOR_OFFSETS: Final = {"salesforce": 5, "kantata": 6, "netsuite": 7, "workday": 9}
+VENDOR_OFFSETS: Final = {"salesforce": 5, "kantata": 6, "netsuite": 7, "workday": 9, "stripe": 10}
 
 
 class Ports(BaseModel):
@@ -44,6 +47,7 @@ class Ports(BaseModel):
     simulators: int
     vendors: dict[str, int]
     worker: int
+    gateway: int
     temporal_ui: int
 
     @classmethod
@@ -66,6 +70,7 @@ class Ports(BaseModel):
             simulators=base + 4,
             vendors={vendor: base + offset for vendor, offset in VENDOR_OFFSETS.items()},
             worker=base + 8,
+            gateway=base + GATEWAY_OFFSET,
             temporal_ui=base + UI_OFFSET,
         )
 
@@ -84,6 +89,7 @@ class Ports(BaseModel):
                 **{f"the {vendor} simulator": port for vendor, port in self.vendors.items()},
             },
             "worker": {"the worker's health page": self.worker},
+            "gateway": {"the gateway": self.gateway},
         }[child]
 
 

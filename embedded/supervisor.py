@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from embedded import simulators, temporal, worker
+from embedded import gateway, simulators, temporal, worker
 from embedded.configuration import Vendors, write_configuration
 from embedded.errors import StackError
 from embedded.files import StackFiles
@@ -61,7 +61,12 @@ class Supervisor:
             # One cause is enough; what it pulled down with it says nothing.
             raise _cause(errors) from None
         write_configuration(self._files, self._ports, postgres.result(), vendors.result())
-        await self._worker()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._worker())
+                group.create_task(self._gateway())
+        except BaseExceptionGroup as errors:
+            raise _cause(errors) from None
         info = self._info(vendors.result())
         write_model(self._files.info, info)
         ready(info)
@@ -114,6 +119,13 @@ class Supervisor:
         await worker.set_up(child, self._ports)
         self._say("The worker is ready")
 
+    async def _gateway(self) -> None:
+        if "gateway" in self._options.without:
+            return
+        child = await self._start(gateway.spec(self._files.config, self._surroundings))
+        await gateway.set_up(child, self._ports)
+        self._say(f"The gateway is ready: {gateway.base_url(self._ports)}")
+
     async def _start(self, spec: ChildSpec) -> Child:
         child = await start(spec, self._files.logs)
         self._children[spec.name] = child
@@ -153,6 +165,8 @@ class Supervisor:
             temporal.binary()
         if "worker" in wanted:
             worker.spec(self._files.config, self._surroundings)
+        if "gateway" in wanted:
+            gateway.spec(self._files.config, self._surroundings)
 
     def _info(self, vendors: Vendors) -> StackInfo:
         ports = self._ports
@@ -162,6 +176,7 @@ class Supervisor:
             "temporal_ui": f"http://{HOST}:{ports.temporal_ui}",
             "simulators": simulators.control_url(ports),
             "worker": worker.health_url(ports),
+            "gateway": gateway.base_url(ports),
         }
         left_out = self._options.without
         kept = {

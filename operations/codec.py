@@ -62,6 +62,38 @@ class EncryptionCodec(PayloadCodec):
             raise ValueError("a payload was encrypted with another key") from None
 
 
+class RecordCipher:
+    """Encrypts what the store keeps of other people's data: evidence, bodies of events."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return a nonce and `data` encrypted with it."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, data, None)
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what was encrypted.
+
+        Raises:
+            ValueError: it was encrypted with another key, or tampered with.
+        """
+        try:
+            return self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], None)
+        except InvalidTag:
+            raise ValueError("a record was encrypted with another key") from None
+
+
+def record_cipher(key: SecretStr | None) -> RecordCipher | None:
+    """Return the cipher for records in the store; without a key they are stored as they are.
+
+    Raises:
+        ConfigInvalid: the key is not base64 of 16, 24 or 32 bytes.
+    """
+    return None if key is None else RecordCipher(_key_bytes(key))
+
+
 def data_converter(key: SecretStr | None) -> DataConverter:
     """Return the converter of workers and clients; with a key, everything is encrypted.
 

@@ -3,28 +3,39 @@
 The one place, with `operations.workers`, that knows all packages.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from activities.billing import BillingActivities
+from activities.billing_calendar import CalendarActivities
 from activities.crm import CrmActivities
+from activities.engaging import engaged
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.people import HcmActivities
 from activities.ports import Ports
+from activities.postings import PostingActivities
 from activities.psa import PsaActivities
 from activities.registration import implementations
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
+from adapters.ports import Psa
 from adapters.registry import build_adapter, full_record_id
+from canonical.failures import StepFailed
 from canonical.ids import Role
+from operations.billing import BillingDesk
+from operations.codec import record_cipher
 from operations.config import Config, ConfigInvalid, find_config, load_config
+from operations.people import Refused
 from operations.sagas import SAGA_QUEUE, SagaDesk
 from operations.servers import check_store
 from operations.servers import connect_temporal as connect_temporal  # composition roots
 from policies.bundle import Bundle, load_bundle
+from policies.periods import billing_period
 from store import Store, make_store
 from workflows.registry import PIVOTS
 
@@ -51,17 +62,24 @@ class House:
             self.store,
             lambda connection: self.bundle(connection).route(self.roles[connection], connection),
         )
-        return implementations([engine])
+        return implementations([engine, CalendarActivities(self.store, self.bundle)])
 
     def vendor_activities(self, role: Role) -> dict[str, Callable[..., Any]]:
         """Return what runs on the queue of a connection of this role."""
         runner = StepRunner(self.store)
-        holders: dict[Role, object] = {
-            Role.CRM: CrmActivities(runner, self.ports, self.bundle, _today),
-            Role.ERP: ErpActivities(runner, self.ports),
-            Role.PSA: PsaActivities(runner, self.ports),
+        holders: dict[Role, list[object]] = {
+            Role.CRM: [CrmActivities(runner, self.ports, self.bundle, _today)],
+            Role.ERP: [
+                ErpActivities(runner, self.ports),
+                PostingActivities(runner, self.ports),
+            ],
+            Role.PSA: [
+                PsaActivities(runner, self.ports),
+                BillingActivities(runner, self.ports, self.bundle, _now),
+            ],
+            Role.HCM: [HcmActivities(runner, self.ports)],
         }
-        return implementations([holders[role]])
+        return implementations(holders.get(role, []))
 
     async def aclose(self) -> None:
         """Close connections, outermost first."""
@@ -69,8 +87,12 @@ class House:
         await self.store.aclose()
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _today() -> date:
-    return datetime.now(UTC).date()
+    return _now().date()
 
 
 def load_policies(config: Config) -> Bundle:
@@ -89,13 +111,26 @@ def build_house(config: Config) -> House:
         ConfigInvalid, BundleInvalid: something in it is wrong.
     """
     bundle = load_policies(config)
-    store = make_store(config.store.secret_url, config.store.pool_size)
+    cipher = record_cipher(config.worker.codec_key)
+    store = make_store(config.store.secret_url, config.store.pool_size, cipher)
+    ports, governors = connect_ports(config)
+    roles = {name: connection.role for name, connection in config.connections.items()}
+    return House(store, ports, lambda _connection: bundle, governors, roles)
+
+
+def connect_ports(config: Config) -> tuple[Ports, dict[str, LocalGovernor]]:
+    """Build the adapter of every connection, with the governor of its budget; nothing is sent.
+
+    Raises:
+        SettingsInvalid: the settings of a connection do not fit its vendor.
+    """
     ports, governors = Ports(), {}
     by_role: dict[Role, dict[str, Any]] = {
         Role.CRM: ports.crms,
         Role.ERP: ports.erps,
         Role.PSA: ports.psas,
         Role.HCM: ports.hcms,
+        Role.BILLING_ENGINE: ports.billing_engines,
     }
     for name, connection in config.connections.items():
         governors[name] = LocalGovernor(connection.concurrency)
@@ -109,8 +144,7 @@ def build_house(config: Config) -> House:
             ca_file=connection.ca_file,
             governor=governors[name],
         )
-    roles = {name: connection.role for name, connection in config.connections.items()}
-    return House(store, ports, lambda _crm: bundle, governors, roles)
+    return ports, governors
 
 
 @dataclass(frozen=True)
@@ -121,6 +155,9 @@ class Office:
     store: Store
     sagas: SagaDesk
     sweeper: SweepActivities
+    billing: BillingDesk
+    psa: str
+    """The PSA meant where none is named; empty: none is connected."""
 
 
 @asynccontextmanager
@@ -132,7 +169,8 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
         Unreachable: Temporal or PostgreSQL does not answer.
     """
     config = load_config(find_config(config_path))
-    store = make_store(config.store.secret_url, 2)
+    store = make_store(config.store.secret_url, 2, record_cipher(config.worker.codec_key))
+    ports = _LazyPorts(config)
     try:
         await check_store(store, config)
         client = await connect_temporal(config)
@@ -148,6 +186,56 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
             full_id=lambda crm, id_: full_record_id(config.connections[crm].vendor, id_),
             crms=frozenset(crms),
         )
-        yield Office(config, store, desk, SweepActivities(store, client, SAGA_QUEUE, PIVOTS))
+        psa = next(iter(config.role(Role.PSA)), "")
+        billing = BillingDesk(
+            client=client,
+            store=store,
+            people=config.people_roles(),
+            open_period=period_opener(store, lambda _psa: load_policies(config)),
+            psas=ports.psa,
+            psa=psa,
+        )
+        sweeper = SweepActivities(store, client, SAGA_QUEUE, PIVOTS)
+        yield Office(config, store, desk, sweeper, billing, psa)
     finally:
+        await ports.aclose()
         await store.aclose()
+
+
+class _LazyPorts:
+    """The connected systems, for the few commands that ask one: others need no vendor's secrets."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ports: Ports | None = None
+
+    def psa(self, connection: str) -> Psa:
+        """Return the PSA of this name."""
+        if self._ports is None:
+            self._ports, _ = connect_ports(self._config)
+        return self._ports.psa(connection)
+
+    async def aclose(self) -> None:
+        """Close what was connected."""
+        if self._ports is not None:
+            await self._ports.aclose()
+
+
+def period_opener(
+    store: Store, bundle: Callable[[str], Bundle]
+) -> Callable[[str, str], Awaitable[str]]:
+    """Return what tells which billing period is open for a PSA's project now.
+
+    It raises `Refused` where nothing bills the project.
+    """
+
+    async def open_period(psa: str, project_id: str) -> str:
+        policies = bundle(psa)
+        try:
+            versions = await engaged(store, psa, project_id, policies)
+        except StepFailed as error:
+            raise Refused(error.detail.message) from error
+        entity = versions[-1].lines[0].legal_entity
+        return billing_period(_now(), policies.policies.billing.entities[entity])
+
+    return open_period

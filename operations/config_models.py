@@ -57,6 +57,7 @@ class Vendor(StrEnum):
     KANTATA = "kantata"
     NETSUITE = "netsuite"
     WORKDAY = "workday"
+    STRIPE = "stripe"
 
 
 class PersonRole(StrEnum):
@@ -127,6 +128,44 @@ class HttpTimeouts(_Section):
     """The whole call, however slowly the answer drips in."""
 
 
+class EventsKind(StrEnum):
+    """How a connection sends its events to the gateway."""
+
+    STRIPE = "stripe"
+    """Signed webhooks."""
+    SALESFORCE_OUTBOUND = "salesforce_outbound"
+    """Outbound messages: SOAP, not signed."""
+    CLOUDEVENTS = "cloudevents"
+    """CloudEvents 1.0 with our signature (docs/howto/send-events.md)."""
+
+
+class EventsConfig(_Section):
+    """What arrives at `POST /events/<connection>`."""
+
+    kind: EventsKind
+    secret: SecretStr | None = None
+    """Environment only, or `secret_file`: signs the events. Of Salesforce, which signs nothing,
+    the `key` in the address that its administrator enters."""
+    secret_file: ConfigPath | None = None
+    previous_secret: SecretStr | None = None
+    """Accepted too, while a secret is being replaced; or `previous_secret_file`."""
+    previous_secret_file: ConfigPath | None = None
+    tolerance_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
+    """How old a signature may be, and how far ahead our clock may be behind."""
+    organization_id: Annotated[str, StringConstraints(pattern=r"^00D[A-Za-z0-9]{12,15}$")] = ""
+    """Salesforce: the organisation that the messages must name."""
+    actions: frozenset[str] = frozenset()
+    """Salesforce: ids of the outbound messages that are taken; empty takes all."""
+    body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=4_194_304)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        needs_organization = self.kind is EventsKind.SALESFORCE_OUTBOUND
+        if needs_organization != bool(self.organization_id):
+            raise ValueError("organization_id goes with kind salesforce_outbound, and is needed")
+        return self
+
+
 class ConnectionConfig(_Section):
     """One account at one vendor; its task queue is `vendor.<name>`."""
 
@@ -150,6 +189,8 @@ class ConnectionConfig(_Section):
     """A folder in which each file is a secret, named like its key."""
     secret_files: dict[str, ConfigPath] = {}
     """Single files, by the key of the secret."""
+    events: EventsConfig | None = None
+    """What it sends by itself; None: nothing."""
 
 
 class PoliciesConfig(_Section):
@@ -157,15 +198,6 @@ class PoliciesConfig(_Section):
 
     bundle: ConfigPath | None = None
     """Folder of YAML files; None takes the bundle that Dealthread brings along."""
-
-
-class BillingConfig(_Section):
-    """How long approvals gather before a billing run takes them."""
-
-    debounce_seconds: float = Field(default=900, ge=0, le=86_400)
-    """Quiet time after the last approval of a project."""
-    longest_wait_seconds: float = Field(default=14_400, ge=0, le=7 * 86_400)
-    """A run begins this long after the first approval, however many follow."""
 
 
 class WorkerConfig(_Section):
@@ -186,6 +218,20 @@ class WorkerConfig(_Section):
     codec_key: SecretStr | None = None
     """AES-GCM key of the payload codec, base64; environment only, or `codec_key_file`."""
     codec_key_file: ConfigPath | None = None
+
+
+class GatewayConfig(_Section):
+    """Where events arrive, and how they are sent on."""
+
+    host: str = "127.0.0.1"
+    port: Port = 7244
+    """Serves `/events/<connection>`, `/openapi.json`, `/healthz` and `/metrics`."""
+    drain_seconds: float = Field(default=0.25, gt=0, le=60)
+    """Between two signals to the same workflow."""
+    attempts: int = Field(default=12, ge=1, le=100)
+    """Tries of one event before it is a dead letter; a server that is away costs none."""
+    keep_days: float = Field(default=90, ge=1, le=3650)
+    """How long events that ended well are kept, and known as duplicates."""
 
 
 class PersonConfig(_Section):
@@ -216,8 +262,8 @@ class Config(BaseSettings):
     store: StoreConfig = StoreConfig()
     connections: dict[ConnectionName, ConnectionConfig] = {}
     policies: PoliciesConfig = PoliciesConfig()
-    billing: BillingConfig = BillingConfig()
     worker: WorkerConfig = WorkerConfig()
+    gateway: GatewayConfig = GatewayConfig()
     people: dict[str, PersonConfig] = {}
     ui: UiConfig = UiConfig()
 

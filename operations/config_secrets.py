@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import JsonValue, SecretStr
 
 from operations.config_errors import PREFIX, ConfigInvalid, Location, variable
-from operations.config_models import Config, ConnectionConfig
+from operations.config_models import Config, ConnectionConfig, EventsConfig, EventsKind
 
 SECRET_BYTES_MAX: Final = 64 * 1024
 """Beyond it a secret file is surely the wrong file."""
@@ -16,6 +16,8 @@ SECRET_NAME: Final = re.compile(
     r"(?i)(secret|password|passphrase|token|credential|(api|private|signing)_?key)s?$"
 )
 """Names of keys that hold a secret; `token_url`, `token_id` and `client_secret_file` do not."""
+
+EVENT_SECRETS: Final = (("events", "secret"), ("events", "previous_secret"))
 
 
 def secrets_in_toml(content: Mapping[str, JsonValue], path: Path) -> Iterator[str]:
@@ -38,7 +40,12 @@ def with_secrets(config: Config, path: Path) -> Config:
     url = reader.one(store.url, store.url_file, "store.url_file")
     codec_key = reader.one(worker.codec_key, worker.codec_key_file, "worker.codec_key_file")
     connections = {
-        name: connection.model_copy(update={"secrets": reader.connection(name, connection)})
+        name: connection.model_copy(
+            update={
+                "secrets": reader.connection(name, connection),
+                "events": reader.events(name, connection.events),
+            }
+        )
         for name, connection in config.connections.items()
     }
     if url is None and store.url_file is None:
@@ -88,6 +95,23 @@ class _Reader:
                 found[key] = secret
         return found
 
+    def events(self, name: str, events: EventsConfig | None) -> EventsConfig | None:
+        if events is None:
+            return None
+        place = f"connections.{name}.events"
+        secret = self.one(events.secret, events.secret_file, f"{place}.secret_file")
+        previous = self.one(
+            events.previous_secret, events.previous_secret_file, f"{place}.previous_secret_file"
+        )
+        signed = events.kind is not EventsKind.SALESFORCE_OUTBOUND
+        if signed and secret is None and events.secret_file is None:
+            keys = ("connections", name, "events", "secret")
+            self.problems.append(
+                f"{self._path}: {place}.secret is missing: set {variable(keys)}, "
+                "or name a file in secret_file."
+            )
+        return events.model_copy(update={"secret": secret, "previous_secret": previous})
+
     def _listed(self, folder: Path | None, key: str) -> list[Path]:
         if folder is None:
             return []
@@ -118,6 +142,8 @@ def _remedy(keys: Location) -> str | None:
     if keys == ("store", "url"):
         return f"set {variable(keys)}, or name a file in store.url_file"
     if keys in (("temporal", "api_key"), ("worker", "codec_key")):
+        return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
+    if keys[0] == "connections" and keys[2:] in EVENT_SECRETS:
         return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
     if keys[0] != "connections" or len(keys) < 4:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from canonical.saga import Verb, WorkItem, WorkItemKind
+from store.inbox import event_of
 
 SHOWN_MAX: Final = 80
 FINANCE, OPERATOR, ADMIN = "finance", "operator", "admin"
@@ -68,6 +69,11 @@ def check_sense(item: WorkItem, verb: Verb) -> None:
     Raises:
         Refused: naming those that do.
     """
+    if item.kind is WorkItemKind.DEAD_LETTER:
+        raise Refused(
+            f"{item.id} is an event that could not be handled, and no saga waits for it: remove "
+            f"the cause, then replay it: starter.py events replay {event_of(item.id)}."
+        )
     if verb not in item.verbs:
         raise Refused(f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}.")
 

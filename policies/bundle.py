@@ -47,10 +47,13 @@ class Bundle:
     """Where it is used for one installation's own connection names; empty: as written."""
     psa: str = ""
     erps: tuple[tuple[str, str], ...] = ()
+    hcm: str = ""
 
-    def with_connections(self, *, crm: str, psa: str, erp: Mapping[str, str]) -> Self:
+    def with_connections(
+        self, *, crm: str, psa: str, erp: Mapping[str, str], hcm: str = ""
+    ) -> Self:
         """Return the same policies for connections of other names; the hash stays."""
-        return replace(self, crm=crm, psa=psa, erps=tuple(sorted(erp.items())))
+        return replace(self, crm=crm, psa=psa, erps=tuple(sorted(erp.items())), hcm=hcm)
 
     @property
     def effective(self) -> date:
@@ -62,10 +65,19 @@ class Bundle:
         """The PSA that delivers."""
         return self.psa or self.policies.routing.psa
 
+    @property
+    def hcm_connection(self) -> str:
+        """The HCM that keeps the people; empty where none is connected."""
+        return self.hcm or self.policies.routing.hcm
+
     def erp_connection(self, entity: str) -> str:
         """The ERP that keeps the books of a legal entity."""
         named = self.policies.legal_entities[entity].erp
         return dict(self.erps).get(named, named)
+
+    def zone(self, entity: str) -> str:
+        """The time zone in which a legal entity's cutoffs and days are meant."""
+        return self.policies.billing.entities[entity].zone
 
     def route(self, role: Role, connection: str) -> Route:
         """Return how calls to a connection are made."""
@@ -125,6 +137,7 @@ class _Loader:
             read.get("tax"),
             read.get("rate_cards"),
             read.get("approvals"),
+            read.get("billing"),
         )
         for (file, *where), text in differences:
             self._problem(file, where, text)

@@ -6,6 +6,8 @@ from canonical.opportunity import OpportunityToProjectPlan
 from canonical.provisioning import StepRequest
 
 HASH_LENGTH = 16
+_FOR_BILLING = {"tasks": {"__all__": {"cap", "legal_entity", "tax_category", "client_po"}}}
+"""What a plan carries for billing and sends nowhere: it changes no effect of a step."""
 
 
 def with_hashes(plan: OpportunityToProjectPlan) -> OpportunityToProjectPlan:
@@ -33,4 +35,5 @@ def with_hashes(plan: OpportunityToProjectPlan) -> OpportunityToProjectPlan:
 
 
 def _hash(request: StepRequest) -> str:
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:HASH_LENGTH]
+    sent = request.model_dump_json(exclude=_FOR_BILLING)
+    return hashlib.sha256(sent.encode()).hexdigest()[:HASH_LENGTH]

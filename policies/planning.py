@@ -237,6 +237,10 @@ class _Planner:
             budget=self._money(line.amount),
             start=self._deal.start,
             due=self._deal.end,
+            cap=None if line.cap is None else self._money(line.cap),
+            legal_entity=self._entity(line),
+            tax_category=line.tax_category,
+            client_po=self._deal.client_po,
         )
 
     def _milestones(self, psa: str) -> ProvisionMilestones | None:

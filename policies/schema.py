@@ -6,60 +6,25 @@ Reading files and naming lines is the work of `policies.bundle` (DESIGN 10).
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from babel import Locale
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from canonical.deal import ContractLineType
 from canonical.ids import Role
-from canonical.money import minor_digits
 from canonical.provisioning import BillingType, Dimensions
-
-_NO_COUNTRIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
-"""Two-letter codes of CLDR that are groups or placeholders."""
-
-_COUNTRIES = frozenset(
-    str(code)
-    for code in Locale("en").territories
-    if len(str(code)) == 2 and code not in _NO_COUNTRIES
+from policies.billing_schema import Billing, billing_disagreements
+from policies.schema_types import (
+    Code,
+    ConnectionName,
+    Country,
+    Currency,
+    Name,
+    OptionalRecordId,
+    RecordId,
+    Seconds,
+    Strict,
 )
-
-
-def is_country(code: str) -> bool:
-    """Return whether `code` is an ISO 3166-1 alpha-2 country, after the CLDR data of Babel."""
-    return code in _COUNTRIES
-
-
-def _known_currency(code: str) -> str:
-    if minor_digits(code) is None:
-        raise ValueError(f"{code[:20]!r} is no currency; allowed are ISO 4217 codes such as EUR")
-    return code
-
-
-def _known_country(code: str) -> str:
-    if not is_country(code):
-        raise ValueError(
-            f"{code[:20]!r} is no country; allowed are ISO 3166-1 alpha-2 codes such as DE"
-        )
-    return code
-
-
-Currency = Annotated[str, AfterValidator(_known_currency)]
-Country = Annotated[str, AfterValidator(_known_country)]
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
-"""An id in a connected system; quoted in YAML, since `77` alone is a number."""
-OptionalRecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{0,64}$")]
-ConnectionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Seconds = Annotated[float, Field(ge=0, le=31 * 86_400)]
-
-
-class Strict(BaseModel):
-    """Knows its fields and no others, and never changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LegalEntity(Strict):
@@ -135,9 +100,10 @@ class Budget(Strict):
 
 
 class Routing(Strict):
-    """Which PSA delivers the deals of a CRM."""
+    """Which PSA delivers the deals of a CRM, and which HCM keeps the people."""
 
     psa: ConnectionName
+    hcm: ConnectionName | Literal[""] = ""
 
 
 class Head(Strict):
@@ -159,6 +125,7 @@ class Policies(Strict):
     approvals: Approvals
     budgets: dict[Role, Budget]
     routing: Routing
+    billing: Billing
 
     def dimensions(self, entity: str, template: str) -> Dimensions:
         """Return what an entity's project of this template posts to."""
@@ -179,6 +146,7 @@ def disagreements(
     tax: Mapping[str, TaxJurisdiction] | None,
     rate_cards: Mapping[str, str] | None,
     approvals: Approvals | None,
+    billing: Billing | None,
 ) -> Iterator[tuple[FieldPath, str]]:
     """Yield where files contradict each other; None is a file that could not be read."""
     if entities is None:
@@ -196,6 +164,8 @@ def disagreements(
         if currency not in sold:
             allowed = ", ".join(sorted(sold))
             yield ("rate_cards", currency), f"no legal entity sells in it; allowed: {allowed}"
+    if billing is not None:
+        yield from billing_disagreements(billing, frozenset(entities), frozenset(sold))
 
 
 def _unpriced(

@@ -14,7 +14,7 @@ from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.ids import VENDOR_ID_PATTERN
 from canonical.money import AMOUNT_MAX, minor_digits
 from policies.bundle import Bundle
-from policies.schema import is_country
+from policies.schema_types import is_country
 
 TEXT_LENGTH_MAX = 255
 """The longest text that CRM, PSA and ERP all keep whole (Salesforce text fields, the shortest)."""

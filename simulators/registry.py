@@ -13,6 +13,7 @@ VENDOR_PACKAGES = (
     "kantata",
     "netsuite",
     "workday",
+    "stripe",
 )
 """Packages under `simulators`, each with a `VENDOR` object; those which do not exist are left out.
 """

@@ -6,21 +6,33 @@ of `store.errors`.
 
 from pydantic import SecretStr
 
+# Registers their tables: the metadata is whole wherever any of it is used.
+from store import period_models, subledger_balances, subledger_models  # noqa: F401
 from store.audit import AuditTrail
 from store.budgets import ConnectionBudgets
+from store.changes import ChangedEntries
+from store.corrections import Corrections
 from store.database import Database
 from store.decisions import DecisionStore
+from store.engagements import EngagementStore
+from store.entries import EntryStore
+from store.evidence import Cipher
+from store.inbox import Inbox, PollMarks
 from store.ledger import StepLedger
+from store.master import MasterData
 from store.outbox import Outbox
+from store.periods import PostingPeriods
+from store.runs import RunStore
 from store.sagas import SagaStore
 from store.shared import SharedRecords
+from store.subledger import Subledger
 from store.work_items import WorkItemStore
 
 
 class Store:
     """All repositories on one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: Cipher | None = None) -> None:
         self.database = database
         self.sagas = SagaStore(database)
         self.ledger = StepLedger(database)
@@ -30,12 +42,25 @@ class Store:
         self.audit = AuditTrail(database)
         self.budgets = ConnectionBudgets(database)
         self.outbox = Outbox(database)
+        self.periods = PostingPeriods(database)
+        self.inbox = Inbox(database, cipher)
+        self.poll_marks = PollMarks(database)
+        self.engagements = EngagementStore(database)
+        self.master = MasterData(database)
+        self.changes = ChangedEntries(database)
+        self.entries = EntryStore(database, cipher)
+        self.runs = RunStore(database, cipher)
+        self.subledger = Subledger(database, cipher)
+        self.corrections = Corrections(database, cipher)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self.database.aclose()
 
 
-def make_store(url: SecretStr, pool_size: int = 5) -> Store:
-    """Return a store on the database at `url`; it connects when first used."""
-    return Store(Database(url, pool_size))
+def make_store(url: SecretStr, pool_size: int = 5, cipher: Cipher | None = None) -> Store:
+    """Return a store on the database at `url`; it connects when first used.
+
+    With a cipher, evidence is encrypted before it is stored.
+    """
+    return Store(Database(url, pool_size), cipher)

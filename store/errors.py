@@ -13,9 +13,13 @@ Messages name ids and constraints, never values: no personal data leaves through
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import asyncpg
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+VALUE_REFUSED: Final = ("22", "23")
+"""SQLSTATE classes: data exception, integrity constraint violation."""
 
 
 class StoreError(Exception):
@@ -67,7 +71,15 @@ def translated() -> Iterator[None]:
     except (IntegrityError, DataError) as error:
         raise Conflict(_first_line(error)) from error
     except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if _is_about_a_value(error):
+            raise Conflict(_first_line(error)) from error
         raise StoreUnavailable(_first_line(error)) from error
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """Whether the server refused a value: SQLAlchemy has no class for some, as for NUL in text."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "").startswith(VALUE_REFUSED)
 
 
 def _first_line(error: Exception) -> str:

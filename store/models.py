@@ -15,9 +15,11 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -31,6 +33,10 @@ REASON_MAX = 2_000
 """Characters of what people and vendors say; longer ones are cut before they get here."""
 DOCUMENT_MAX = 2_000_000
 """Characters of a document: what Temporal takes as one payload (TEMPORAL.md, pitfall P9)."""
+BODY_MAX = 4_194_304
+"""Bytes of an event's body as stored; the gateway's own limit lies well below."""
+HEADERS_MAX = 20_000
+"""Characters of the headers of an event that are kept."""
 
 metadata = MetaData(
     naming_convention={
@@ -312,4 +318,47 @@ budget_leases = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("slots >= 0", name="slots_not_negative"),
     ForeignKeyConstraint(["connection"], ["connection_budgets.connection"]),
+)
+
+# Events in (DESIGN 9): the inbox is the truth for what arrived, and for what arrived twice.
+
+event_inbox = Table(
+    "event_inbox",
+    metadata,
+    # The order of arrival: the drain goes by it.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    *_text("connection"),
+    *_text("event_id"),
+    *_text("protocol"),
+    *_text("kind", empty=True),
+    *_text("subject", empty=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("encrypted", Boolean, nullable=False, server_default=text("false")),
+    *_text("headers_json", HEADERS_MAX, empty=True),
+    *_text("correlation_id", empty=True),
+    Column("state", Text, nullable=False, server_default=text("'received'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # How often a person let a dead one try again.
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    *_text("reason", REASON_MAX, empty=True),
+    *_text("workflow_id", empty=True),
+    _now("received_at"),
+    _now("next_attempt_at"),
+    _time("ended_at"),
+    UniqueConstraint("connection", "event_id"),
+    _one_of("state", "received", "delivered", "ignored", "dead"),
+    CheckConstraint(f"octet_length(body) <= {BODY_MAX}", name="body_length"),
+    CheckConstraint("attempts >= 0", name="attempts_not_negative"),
+    CheckConstraint("(state = 'received') = (ended_at IS NULL)", name="ended_has_time"),
+    Index("ix_event_inbox_received", "id", postgresql_where=text("state = 'received'")),
+    Index("ix_event_inbox_dead", "id", postgresql_where=text("state = 'dead'")),
+)
+
+poll_marks = Table(
+    "poll_marks",
+    metadata,
+    *_text("connection", key=True),
+    # All that a feed told before this moment is in the inbox.
+    Column("mark", DateTime(timezone=True), nullable=False),
+    _now("moved_at"),
 )

@@ -279,6 +279,20 @@ class SagaStore:
         row = await self._database.first(query)
         return None if row is None else Generation.model_validate(row._mapping)
 
+    async def completed(self, workflow_id: str) -> tuple[str, SagaResult] | None:
+        """Return plan and result of the generation that completed; None where none has."""
+        query = (
+            select(saga_generations.c.plan_json, saga_generations.c.result_json)
+            .where(saga_generations.c.workflow_id == workflow_id)
+            .where(saga_generations.c.outcome.in_([outcome.value for outcome in _FINAL]))
+            .order_by(saga_generations.c.generation.desc())
+            .limit(1)
+        )
+        row = await self._database.first(query)
+        if row is None:
+            return None
+        return row.plan_json, SagaResult.model_validate_json(row.result_json)
+
     async def unfinished(self, limit: int = 100, after: str = "") -> tuple[UnfinishedSaga, ...]:
         """Return sagas that did not end and touched something, by workflow id.
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import TextClause, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.model import CanonicalModel
 from canonical.saga import CloseWorkItem, EscalateWorkItem, OpenWorkItem, WorkItem
@@ -83,24 +84,11 @@ class WorkItemStore:
 
     async def open(self, request: OpenWorkItem) -> None:
         """Put an item on the list and its alert in the outbox; the same twice opens once."""
-        item = request.item
-        values = {
-            "id": item.id,
-            "workflow_id": item.workflow_id,
-            "generation": item.generation,
-            "park": item.park,
-            "kind": item.kind,
-            "step": item.step,
-            "key": item.key,
-            "reason": item.failure.reason,
-            "connection": item.connection,
-            "item_json": item.model_dump_json(),
-            "opened_at": item.opened_at,
-            "respond_by": item.respond_by,
-            "actor": ENGINE,
-            "audit": audit_data(work_item=item.id, step=item.step, reason=item.failure.reason),
-        }
-        await self._database.run(_OPEN, values)
+        await self._database.run(_OPEN, _open_values(request))
+
+    async def open_within(self, connection: AsyncConnection, request: OpenWorkItem) -> None:
+        """As `open`, in a transaction of the caller: with the fact that it tells of, or not."""
+        await connection.execute(_OPEN, _open_values(request))
 
     async def close(self, request: CloseWorkItem) -> None:
         """Take an item off the list; what is closed stays as it was closed.
@@ -161,6 +149,26 @@ class WorkItemStore:
         if workflow_id is not None:
             query = query.where(work_items.c.workflow_id == workflow_id)
         return tuple(_stored(row) for row in await self._database.rows(query))
+
+
+def _open_values(request: OpenWorkItem) -> dict[str, object]:
+    item = request.item
+    return {
+        "id": item.id,
+        "workflow_id": item.workflow_id,
+        "generation": item.generation,
+        "park": item.park,
+        "kind": item.kind,
+        "step": item.step,
+        "key": item.key,
+        "reason": item.failure.reason,
+        "connection": item.connection,
+        "item_json": item.model_dump_json(),
+        "opened_at": item.opened_at,
+        "respond_by": item.respond_by,
+        "actor": ENGINE,
+        "audit": audit_data(work_item=item.id, step=item.step, reason=item.failure.reason),
+    }
 
 
 def _stored(row: AnyRow) -> StoredWorkItem:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from workflows.billing_run import BillingRun
 from workflows.engine import Saga
 from workflows.housekeeping import SealAuditTrail, SweepTerminated
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.time_to_billing import ApprovedTimeToBilling
 
-SAGAS: tuple[type[Saga[Any]], ...] = (OpportunityToProject,)
-WORKFLOWS: tuple[type, ...] = (*SAGAS, SweepTerminated, SealAuditTrail)
+SAGAS: tuple[type[Saga[Any]], ...] = (OpportunityToProject, BillingRun)
+WORKFLOWS: tuple[type, ...] = (*SAGAS, ApprovedTimeToBilling, SweepTerminated, SealAuditTrail)
 
 PIVOTS = {saga.__name__: {step.name for step in saga.STEPS if step.pivot} for saga in SAGAS}
 """By workflow type: once one of these steps is done or unknown, there is only forward."""

@@ -30,6 +30,8 @@ class Step(Generic[R, T]):
     """From here on, once done or unknown, the saga only goes forward."""
     adoptable: bool = False
     """A person may name an existing record to use instead."""
+    own: bool = False
+    """It works in Dealthread's own store and calls no connected system."""
     on_skip: Callable[[R], T] | None = None
     """What a skipped step stands for; None: it cannot be skipped."""
 

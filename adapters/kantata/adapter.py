@@ -2,12 +2,14 @@
 
 Scorecard: every create carries our key as an external reference in the same write, and projects,
 clients and tasks in a unique custom field too, so that a second one is refused; milestones have
-no such field. Finds by that reference, archived records too. Deletes while nothing is logged or
-invoiced, else says that it is refused; nothing is archived in place of a delete. Money is integer
-minor units, on projects exact text.
+no such field. A reservation is a draft invoice: Kantata itself refuses an entry on a second one.
+Finds by that reference, archived records too. Deletes while nothing is logged or invoiced, else
+says that it is refused; nothing is archived in place of a delete. Money is integer minor units,
+on projects exact text.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Final
 
 from adapters.auth import BearerToken
@@ -19,9 +21,14 @@ from adapters.kantata import mapping
 from adapters.kantata.checks import ConnectionCheck
 from adapters.kantata.client import Listing, Row, id_of, listing
 from adapters.kantata.config import KantataConfig
+from adapters.kantata.feed import ChangeFeed
 from adapters.kantata.mapping import checked_id, checked_key
 from adapters.kantata.records import API, Records, refused
+from adapters.kantata.reservations import Reservations
+from adapters.kantata.time import TimeReading
 from adapters.ports import Check
+from canonical.billing import PsaChange, Reservation, ReserveEntries
+from canonical.entries import Entry, EntryRef
 from canonical.ids import ExternalId
 from canonical.provisioning import (
     ProvisionMilestones,
@@ -44,6 +51,9 @@ class Kantata:
         self._config = config
         self._http = http
         self._records = Records(connection, config, http)
+        self._time = TimeReading(self._records)
+        self._feed = ChangeFeed(self._records)
+        self._reservations = Reservations(self._records, config)
 
     @property
     def connection(self) -> str:
@@ -257,6 +267,43 @@ class Kantata:
             json={"workspace": {"time_trackable": True}},
         )
         return project
+
+    # Approved time and expenses.
+
+    async def read_entries(self, refs: tuple[EntryRef, ...]) -> tuple[Entry, ...]:
+        """Return the entries that exist, 200 a call (sections 8, 9)."""
+        return await self._time.read(refs)
+
+    def list_entries(
+        self, project_id: str, updated_since: datetime | None = None
+    ) -> AsyncIterator[tuple[Entry, ...]]:
+        """Yield pages of a project's entries of every kind, archived projects too."""
+        return self._time.of_project(project_id, updated_since)
+
+    async def entries_of_submission(self, subject_type: str, subject_id: str) -> tuple[Entry, ...]:
+        """Return the entries of a timesheet or expense report (sections 8.2, 9)."""
+        return await self._time.of_submission(subject_type, subject_id)
+
+    def read_changes(self, since: datetime, until: datetime) -> AsyncIterator[PsaChange]:
+        """Yield the rows of the change feed in a window (section 14)."""
+        return self._feed.read(since, until)
+
+    async def find_reservation(self, external_id: ExternalId) -> Reservation | None:
+        """Return the draft invoice with our reference (section 10.2)."""
+        return await self._reservations.find(external_id)
+
+    async def reserve_entries(
+        self, external_id: ExternalId, request: ReserveEntries
+    ) -> Reservation:
+        """Put the entries on a draft invoice that nobody is told of (section 10.2)."""
+        return await self._reservations.reserve(external_id, request)
+
+    async def remove_reservation(
+        self, external_id: ExternalId, record: RecordRef | None
+    ) -> UndoReceipt:
+        """Delete the draft invoice, or cancel the one that a person has issued."""
+        del record  # whatever carries the key goes
+        return await self._reservations.remove(external_id)
 
     async def _first(self, collection: str, key: ExternalId, type_: str) -> RecordRef | None:
         found = await self._records.find(collection, [checked_key(key)])

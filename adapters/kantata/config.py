@@ -36,10 +36,14 @@ class KantataConfig(VendorSettings):
     """Service name of the external references that carry our keys."""
     erp_service: str = Field("dealthread-erp", pattern=SERVICE)
     """Service name of those that carry the ERP's project ids."""
+    billing_service: str = Field("dealthread-billing", pattern=SERVICE)
+    """Service name of those on the draft invoices that reserve entries."""
+    payment_schedule_days: int = Field(30, ge=0, le=365)
+    """Of those drafts, since Kantata wants it; the real terms are the ERP's."""
 
     @model_validator(mode="after")
     def _services_differ(self) -> Self:
         # A subject has one reference per service (section 5): the note would replace our key.
-        if self.key_service == self.erp_service:
-            raise ValueError("key_service and erp_service must differ")
+        if len({self.key_service, self.erp_service, self.billing_service}) < 3:
+            raise ValueError("key_service, erp_service and billing_service must differ")
         return self

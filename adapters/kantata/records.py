@@ -80,18 +80,21 @@ class Records:
         refs: Sequence[str],
         filters: Mapping[str, str] | None = None,
         include: str = "",
+        service: str = "",
     ) -> Listing:
         """Return the objects that carry our references: in the references' order, oldest first.
 
         Unknown filters are ignored silently (section 3), so the references are compared here too.
+        `service` is that of the references, the usual one where it is left out.
 
         Raises:
             ContractBroken: there are more rows than our references can have.
         """
+        service = service or self._config.key_service
         found = await self.page(
             collection,
             {
-                "external_reference_service_name": self._config.key_service,
+                "external_reference_service_name": service,
                 "external_reference_service_model_refs": ",".join(refs),
                 "include": ",".join(filter(None, ("external_references", include))),
                 "include_archived": "true",
@@ -103,7 +106,7 @@ class Records:
         carried = {
             str(row.get("subject_id")): str(row.get("service_model_ref"))
             for row in found.included("external_references").values()
-            if row.get("service_name") == self._config.key_service
+            if row.get("service_name") == service
         }
         places = {ref: place for place, ref in enumerate(refs)}
         ours = [row for row in found.rows if carried.get(id_of(row)) in places]

@@ -8,6 +8,7 @@ currency off (read, then replace the list).
 """
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Final
 
 from adapters.errors import Invalid, NotFound, Rejected
@@ -15,10 +16,21 @@ from adapters.governor import Governor
 from adapters.http import VendorHttp
 from adapters.netsuite import client as wire
 from adapters.netsuite import mapping
+from adapters.netsuite.batch import Batches
+from adapters.netsuite.charges import Charges
 from adapters.netsuite.checks import ConnectionCheck
 from adapters.netsuite.config import NetSuiteConfig
+from adapters.netsuite.costs import Costs
+from adapters.netsuite.periods import Periods
 from adapters.netsuite.records import RecordService, checked_id, refused
 from adapters.ports import Check
+from canonical.billing import (
+    AccountingPeriod,
+    ChargeBatch,
+    CostBatch,
+    PostedCharge,
+    PostedCost,
+)
 from canonical.ids import ExternalId
 from canonical.provisioning import (
     ErpClient,
@@ -26,6 +38,7 @@ from canonical.provisioning import (
     ProvisionClient,
     ProvisionErpProject,
 )
+from canonical.rating import ExchangeRate
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, WriteOutcome
 
 RELATIONSHIP: Final = "customerSubsidiaryRelationship"
@@ -40,6 +53,10 @@ class NetSuite:
         self._connection = connection
         self._config = config
         self._records = RecordService(connection, http)
+        batches = Batches(http, config.timeouts.total_seconds)
+        self._periods = Periods(self._records, config)
+        self._charges = Charges(self._records, batches, self._periods, config)
+        self._costs = Costs(self._records, batches, self._periods, config)
 
     @property
     def connection(self) -> str:
@@ -199,6 +216,52 @@ class NetSuite:
         body: dict[str, object] = {self._config.psa_project_field: psa_project_id or None}
         await self._records.change("job", project.id, body, "note the PSA project's id")
         return project
+
+    # Approved time and expenses.
+
+    async def read_period(self, subsidiary: str, on: date) -> AccountingPeriod | None:
+        """Return the month of a date; subsidiaries share the periods (section 5.12)."""
+        del subsidiary
+        return await self._periods.of(on)
+
+    async def read_open_period(self, subsidiary: str, on: date) -> AccountingPeriod | None:
+        """Return the first open month that ends on or after a date."""
+        del subsidiary
+        return await self._periods.next_open(on)
+
+    async def read_exchange_rates(
+        self, currencies: tuple[str, ...], since: date, until: date
+    ) -> tuple[ExchangeRate, ...]:
+        """Return the rates of the currency rate table (section 5.12)."""
+        return await self._periods.rates(currencies, since, until)
+
+    async def find_charges(self, external_ids: tuple[ExternalId, ...]) -> tuple[PostedCharge, ...]:
+        """Return those of the charges that exist, by one query (section 5.6)."""
+        return await self._charges.find(external_ids)
+
+    async def post_charges(
+        self, external_ids: tuple[ExternalId, ...], batch: ChargeBatch
+    ) -> tuple[PostedCharge, ...]:
+        """Upsert the charges on hold as one batch, and read them back."""
+        return await self._charges.post(external_ids, batch)
+
+    async def remove_charges(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
+        """Delete the charges as one batch; what is in use becomes non-billable."""
+        return await self._charges.remove(external_ids)
+
+    async def find_costs(self, external_ids: tuple[ExternalId, ...]) -> tuple[PostedCost, ...]:
+        """Return those of the cost postings that exist and are not reversed."""
+        return await self._costs.find(external_ids)
+
+    async def post_costs(
+        self, external_ids: tuple[ExternalId, ...], batch: CostBatch
+    ) -> tuple[PostedCost, ...]:
+        """Post hours as time, expenses as reports, each kind as one batch (sections 5.5, 5.7)."""
+        return await self._costs.post(external_ids, batch)
+
+    async def remove_costs(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
+        """Delete the cost postings; posted time is reversed by negative time."""
+        return await self._costs.remove(external_ids)
 
 
 def build_netsuite(connection: str, config: NetSuiteConfig, governor: Governor) -> NetSuite:

@@ -6,7 +6,7 @@ Sources: vendor page sections 3 (authentication), 4.5 (errors), 4.6 (governance)
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Unpack
 
 import jwt
 from pydantic import SecretStr
@@ -17,6 +17,7 @@ from adapters.errors import (
     ClosedPeriod,
     ContractBroken,
     Duplicate,
+    Facts,
     Forbidden,
     Invalid,
     NotFound,
@@ -37,6 +38,14 @@ BUSY_SECONDS: Final = 2.0
 
 class HasDependents(Rejected):
     """The record cannot be deleted because others hang on it."""
+
+
+class AlreadySubmitted(Rejected):
+    """A batch with this idempotency key came before; `location` is its job (section 4.4)."""
+
+    def __init__(self, message: str = "", *, location: str = "", **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
+        self.location = location
 
 
 CODES: Final[dict[str, type[AdapterError]]] = {
@@ -71,6 +80,9 @@ def classify(answer: Reply) -> AdapterError | None:
         return ContractBroken("Something else than NetSuite answers here.", raw=answer.text)
     if answer.status == 401 or not code:
         return None
+    if code == "IDEMPOTENCY_ERROR":
+        location = answer.headers.get("Location", "")
+        return AlreadySubmitted(text, location=location, vendor_code=code)
     if code == "UNEXPECTED_ERROR":
         return (OutcomeUnknown if answer.write else Transient)(text, vendor_code=code)
     kind = CODES.get(code) or next(

@@ -1,6 +1,7 @@
 """What an administrator says about a NetSuite account: host, sign-in, and its own record ids."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 
@@ -8,6 +9,19 @@ from adapters.settings import Strict, VendorSettings
 from canonical.provisioning import BillingType
 
 ID = r"^[0-9]{1,18}$"
+DateFormat = Literal[
+    "M/D/YYYY", "D/M/YYYY", "D-M-YYYY", "D.M.YYYY", "D-Mon-YYYY", "YYYY/M/D", "YYYY-MM-DD"
+]
+DATE_FORMATS: Final[Mapping[DateFormat, str]] = {
+    "M/D/YYYY": "%m/%d/%Y",
+    "D/M/YYYY": "%d/%m/%Y",
+    "D-M-YYYY": "%d-%m-%Y",
+    "D.M.YYYY": "%d.%m.%Y",
+    "D-Mon-YYYY": "%d-%b-%Y",
+    "YYYY/M/D": "%Y/%m/%d",
+    "YYYY-MM-DD": "%Y-%m-%d",
+}
+"""Date formats of Setup > Company > General Preferences."""
 
 
 class TokenBased(Strict):
@@ -45,7 +59,7 @@ class NetSuiteConfig(VendorSettings):
     """One NetSuite account. Ids are internal ids: account data, read them off the lists."""
 
     auth: TokenBased | ClientCredentials = Field(discriminator="kind")
-    currencies: dict[str, str] = {"USD": "1", "EUR": "2", "GBP": "3", "JPY": "4"}
+    currencies: dict[str, str] = {"USD": "1", "EUR": "2", "GBP": "3", "JPY": "4", "KWD": "5"}
     """By ISO code."""
     terms: dict[str, str] = {"NET15": "1", "NET30": "2", "NET45": "3", "NET60": "4"}
     """By the name that deals use."""
@@ -59,3 +73,19 @@ class NetSuiteConfig(VendorSettings):
     psa_project_field: str = Field(
         "custentity_dealthread_psa_project", pattern=r"^custentity[a-z0-9_]{1,60}$"
     )
+    date_format: DateFormat = "M/D/YYYY"
+    """In which SuiteQL shows dates (vendor page 4.3)."""
+    charge_items: dict[str, str] = {"time": "301", "expense": "302"}
+    """Service items that charges are billed with, by kind of charge."""
+    charge_types: dict[str, str] = {"time": "1", "expense": "3"}
+    """By kind of charge."""
+    cost_item: str = Field("301", pattern=ID)
+    """Service item of the time that is posted as cost."""
+    expense_categories: dict[str, str] = {
+        "Travel": "1",
+        "Lodging": "2",
+        "Meals": "3",
+        "Mileage": "4",
+        "Software": "5",
+    }
+    """By the PSA's category."""

@@ -17,6 +17,7 @@ ROOT: Final = "/services/rest/record/v1"
 SUITEQL: Final = "/services/rest/query/v1/suiteql"
 ROWS_MAX: Final = 1000
 """NetSuite's own maximum for one page (section 4.3)."""
+PAGES_MAX: Final = 50
 
 
 class RecordService:
@@ -38,10 +39,31 @@ class RecordService:
             headers={"Prefer": "transient"},
             json={"q": query},
         )
-        items = json_object(answer).get("items")
-        if not isinstance(items, list):
-            raise ContractBroken("SuiteQL answered without items.", raw=answer.text)
-        return [row for row in items if isinstance(row, Mapping)]
+        return _rows(answer)
+
+    async def query_all(self, query: str, operation: str) -> list[Mapping[str, object]]:
+        """Return all rows of a query that orders by a unique column (section 4.3).
+
+        Raises:
+            ContractBroken: there are more than a sensible question has.
+        """
+        rows: list[Mapping[str, object]] = []
+        for page in range(PAGES_MAX):
+            answer = await self.http.request(
+                "POST",
+                SUITEQL,
+                operation=operation,
+                write=False,
+                params={"limit": ROWS_MAX, "offset": page * ROWS_MAX},
+                headers={"Prefer": "transient"},
+                json={"q": query},
+            )
+            rows += _rows(answer)
+            if json_object(answer).get("hasMore") is not True:
+                return rows
+        raise ContractBroken(
+            f"NetSuite has more than {PAGES_MAX * ROWS_MAX} rows for one question."
+        )
 
     async def read(
         self, type_: str, id_: str, operation: str, params: Mapping[str, str]
@@ -163,6 +185,11 @@ def record_path(type_: str, id_: str) -> str:
 
 def external_path(type_: str, external_id: ExternalId) -> str:
     """Return the path of a record by its external id: letters, digits, `_`, `-` (section 4)."""
+    return f"{ROOT}/{type_}/eid:{checked_external_id(external_id)}"
+
+
+def checked_external_id(external_id: str) -> str:
+    """Return an external id, or raise `Invalid`: letters, digits, `_` and `-` only (section 4)."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", external_id):
         raise Invalid(
             f"{external_id[:40]!r} is no external id for NetSuite.",
@@ -170,7 +197,7 @@ def external_path(type_: str, external_id: ExternalId) -> str:
             operation="check the external id",
             field="external_id",
         )
-    return f"{ROOT}/{type_}/eid:{external_id}"
+    return external_id
 
 
 def checked_id(id_: str) -> str:
@@ -190,6 +217,13 @@ def refused(error: Exception, record_type: str, record_id: str) -> UndoRefused:
     return UndoRefused(
         str(error), vendor=VENDOR, operation="undo", record_type=record_type, record_id=record_id
     )
+
+
+def _rows(answer: Answer) -> list[Mapping[str, object]]:
+    items = json_object(answer).get("items")
+    if not isinstance(items, list):
+        raise ContractBroken("SuiteQL answered without items.", raw=answer.text)
+    return [row for row in items if isinstance(row, Mapping)]
 
 
 def json_object(answer: Answer) -> Mapping[str, object]:

@@ -6,6 +6,7 @@ from canonical.failures import FailureKind
 from canonical.saga import WorkItem, WorkItemKind
 from operations.cli.output import OUT, WIDTH, say, short
 from policies.corrections import CORRECTABLE
+from store.inbox import event_of
 
 TITLE_LENGTH = 80
 CANDIDATES_MAX = 10
@@ -62,6 +63,8 @@ def suggestion(item: WorkItem, as_: str = "NAME") -> str:
     failure = item.failure
     if item.kind is WorkItemKind.GATE:
         return f"starter.py approve {item.id} --as {as_}"
+    if item.kind is WorkItemKind.DEAD_LETTER:
+        return f"starter.py events replay {event_of(item.id)}"
     if failure.candidates:
         return f"{start} adopt --record {failure.candidates[0].record.id} --as {as_}"
     if failure.field in CORRECTABLE and failure.kind is FailureKind.REJECTED:

@@ -22,7 +22,7 @@ async def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start Temporal, PostgreSQL, the simulators and a worker on this machine."""
+    """Start Temporal, PostgreSQL, the simulators, a worker and the gateway on this machine."""
     options = StackOptions(
         directory=directory,
         port_base=port_base,

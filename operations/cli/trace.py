@@ -1,7 +1,9 @@
-"""The command `trace`: everything that was done for a saga, and the records it made."""
+"""The command `trace`: everything that was done for a saga or an entry, and what came of it."""
 
 import json
 
+from operations.billing import ENTRY_PATTERN, parse_entry
+from operations.cli.billing import show_entry
 from operations.cli.options import Config, Json, Saga
 from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import open_office
@@ -13,9 +15,16 @@ from store.sagas import CrossReference
 async def trace(saga: Saga, config: Config = None, as_json: Json = False) -> None:
     """Tell from the audit trail what was done for a saga, and by whom; list its records.
 
+    A time entry or expense (4711, expense:4711) shows its versions, parts, cost and moves.
+
     Exit code 1 says that the trail's chain of hashes is broken: someone changed it.
     """
     async with open_office(config) as office:
+        if ENTRY_PATTERN.fullmatch(saga):
+            traced = await office.store.subledger.trace(office.psa, parse_entry(saga))
+            if traced.versions:
+                show_json(traced) if as_json else show_entry(traced)
+                return
         workflow_id = office.sagas.workflow_id(saga)
         entries = await office.store.audit.trail(workflow_id)
         if not entries:

@@ -25,8 +25,10 @@ class _Attachments(Collection):
 
     def derived(self, scene: Scene, record: Record) -> Fields:
         noun = text_in(record.fields, "subject_type")
-        key = scene.catalog_of(noun)
-        return {"subject_ref": {"key": key, "id": text_in(record.fields, "subject_id")}}
+        id_ = text_in(record.fields, "subject_id")
+        subject = scene.subject(noun, id_)
+        key = scene.catalog_of(noun) if subject is None else subject.type
+        return {"subject_ref": {"key": key, "id": id_}}
 
     def check_list(self, scene: Scene, query: Mapping[str, str]) -> None:
         """Refuse a list without a known `subject_type`.
@@ -44,10 +46,9 @@ class _Attachments(Collection):
             ApiError: 422, there is no such subject.
         """
         noun = text_in(body, "subject_type")
-        collection = scene.catalog_of(noun)
-        if collection is None:
+        if scene.catalog_of(noun) is None:
             raise ApiError(422, [problem("subject_type", "is not included in the list")])
-        record = scene.find(collection, text_in(body, "subject_id"))
+        record = scene.subject(noun, text_in(body, "subject_id"))
         if record is None:
             raise ApiError(422, [problem("subject_id", "does not exist")])
         return noun, record

@@ -1,8 +1,10 @@
 """Every collection that the simulator has, by its plural name."""
 
 from simulators.kantata.attachments import CustomFieldValues, ExternalReferences
-from simulators.kantata.billing import AdditionalItems, BillingMilestones, FixedFeeItems, Invoices
 from simulators.kantata.collection import Collection
+from simulators.kantata.expenses import ExpenseCategories, Expenses
+from simulators.kantata.invoice_items import AdditionalItems, FixedFeeItems
+from simulators.kantata.invoices import ExternalPayments, Invoices
 from simulators.kantata.master import (
     CustomFieldChoices,
     CustomFields,
@@ -12,10 +14,18 @@ from simulators.kantata.master import (
     Users,
     WorkspaceGroups,
 )
+from simulators.kantata.milestones import BillingMilestones
 from simulators.kantata.participations import Participations
+from simulators.kantata.rates import CostRates, RateCardRoles, RateCardVersions
 from simulators.kantata.stories import Stories
+from simulators.kantata.submissions import (
+    ExpenseReportSubmissions,
+    Resolutions,
+    TimesheetSubmissions,
+)
+from simulators.kantata.subscribed_events import SubscribedEvents
 from simulators.kantata.templates import ProjectTemplates
-from simulators.kantata.time_entries import Expenses, TimeEntries
+from simulators.kantata.time_entries import LineItemLocks, TimeAdjustments, TimeEntries
 from simulators.kantata.workspaces import Workspaces
 
 _COLLECTIONS: tuple[Collection, ...] = (
@@ -38,6 +48,17 @@ _COLLECTIONS: tuple[Collection, ...] = (
     Invoices(),
     FixedFeeItems(),
     AdditionalItems(),
+    TimeAdjustments(),
+    LineItemLocks(),
+    TimesheetSubmissions(),
+    ExpenseReportSubmissions(),
+    Resolutions(),
+    ExpenseCategories(),
+    ExternalPayments(),
+    RateCardVersions(),
+    RateCardRoles(),
+    CostRates(),
+    SubscribedEvents(),
 )
 CATALOG = {collection.name: collection for collection in _COLLECTIONS}
 

@@ -55,6 +55,10 @@ class Collection:
     orders: ClassVar[frozenset[str]] = frozenset()
     """Fields to order by beside id, created_at and updated_at."""
     search_fields: ClassVar[tuple[str, ...]] = ()
+    is_stored: ClassVar[bool] = True
+    """Whether rows are records; else `candidates` gives them all."""
+    has_subject: ClassVar[bool] = False
+    """Whether `include=subject` gives what rows are about, of whatever collection."""
 
     def create(self, scene: Scene, body: Fields) -> Record:
         """Add one object with its inline reference and custom field values.
@@ -79,8 +83,8 @@ class Collection:
         before = record.fields
         kept = {name: value for name, value in values.items() if self.fields[name].kept}
         scene.store.update(record, kept)
-        scene.note(Effect.UPDATE, record)
         self.updated(scene, record, before, values, body)
+        scene.note(Effect.UPDATE, record, before)
         if body.get("external_reference") is not None:
             references.put_inline(scene, self.noun, record, body["external_reference"])
         return record
@@ -227,6 +231,25 @@ class Collection:
 
     def check_list(self, scene: Scene, query: Mapping[str, str]) -> None:
         """Refuse a list whose parameters are not whole."""
+
+    def candidates(self, scene: Scene, query: Mapping[str, str]) -> list[Record] | None:
+        """Return the rows among which a list need only look, in order of creation; None for all."""
+        workspace_ids = query.get("workspace_id", "")
+        if not workspace_ids or not {"workspace_id", "workspace_ids"} & set(self.fields):
+            return None
+        ids = dict.fromkeys(workspace_ids.split(","))
+        found = {row.id: row for id_ in ids for row in scene.of_workspace(self.name, id_)}
+        return sorted(found.values(), key=lambda row: row.seq)
+
+    def arranged(self, scene: Scene, rows: list[Record], query: Mapping[str, str]) -> list[Record]:
+        """Return the rows of a list as they come, whatever order was asked for."""
+        del scene, query
+        return rows
+
+    def changed_by_hand(self, scene: Scene, record: Record, changes: Fields) -> Fields:
+        """Do what a person does beside writing fields; return the changes that are left."""
+        del scene, record
+        return changes
 
     def sees_deleted(self, query: Mapping[str, str]) -> bool:
         """Whether a request looks at deleted rows too."""

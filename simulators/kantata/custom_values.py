@@ -98,8 +98,8 @@ def remove(scene: Scene, record: Record) -> None:
 
 def subject_of(scene: Scene, record: Record) -> Record | None:
     """Return what a reference or a value belongs to."""
-    collection = scene.catalog_of(text_in(record.fields, "subject_type"))
-    return scene.find(collection, text_in(record.fields, "subject_id")) if collection else None
+    noun, id_ = text_in(record.fields, "subject_type"), text_in(record.fields, "subject_id")
+    return scene.subject(noun, id_)
 
 
 def shown(scene: Scene, record: Record) -> Fields:

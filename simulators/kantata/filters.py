@@ -1,7 +1,7 @@
 """Filters of lists. Unknown ones never get here: they are ignored silently (section 3)."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from simulators.kantata.errors import syntax
@@ -126,9 +126,10 @@ def _by_stamp(stamp: Callable[[Record], datetime], is_after: bool) -> Filter:
             moment = utc(parse_moment(value))
         except BadValue:
             raise syntax(f"{value} is not a datetime") from None
-        if is_after:
-            return lambda record: utc(stamp(record)) > moment
-        return lambda record: utc(stamp(record)) < moment
+        if is_after:  # as whole seconds compare, without making whole seconds of every stamp
+            first = moment + timedelta(seconds=1)
+            return lambda record: stamp(record) >= first
+        return lambda record: stamp(record) < moment
 
     return make
 

@@ -16,6 +16,7 @@ OWN_LIMITS = (
     "GET workspaces",
     "POST custom_field_values",
     "GET custom_field_values",
+    "POST workspaces/invite",
 )
 """Requests counted apart, of those that are simulated."""
 WINDOW_SECONDS = 60.0

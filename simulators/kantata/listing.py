@@ -21,6 +21,7 @@ def list_reply(scene: Scene, collection: Collection, query: Query) -> Reply:
     """Answer `GET /{collection}`."""
     collection.check_list(scene, query)
     found = _ordered(collection, _select(scene, collection, query), query)
+    found = collection.arranged(scene, found, query)
     page, number, size = _page(found, query)
     return envelope(scene, collection, page, query, len(found), number, size)
 
@@ -59,6 +60,8 @@ def envelope(
         maps[collection.name][record.id] = _without(shown, hidden)
     for include in includes:
         _include(scene, collection, records, include, maps)
+    if collection.has_subject and "subject" in _names(query, "include"):
+        _include_subjects(scene, records, maps)
     body: Fields = {
         "count": count,
         "results": [{"key": collection.name, "id": record.id} for record in records],
@@ -89,6 +92,17 @@ def _include(
                 shown[id_] = _without(target.show(scene, row, ()), target.optional)
 
 
+def _include_subjects(
+    scene: Scene, records: Sequence[Record], maps: dict[str, dict[str, JsonValue]]
+) -> None:
+    for record in records:
+        noun, id_ = str(record.fields["subject_type"]), str(record.fields["subject_id"])
+        row = scene.subject(noun, id_)
+        if row is not None and id_ not in maps.setdefault(row.type, {}):
+            target = scene.catalog[row.type]
+            maps[row.type][id_] = _without(target.show(scene, row, ()), target.optional)
+
+
 def _target(collection: Collection, include: str) -> str:
     """Return the collection of the objects of an include, empty where there is no such include."""
     return {**collection.one, **collection.all_many}.get(include, ("", ""))[1]
@@ -102,9 +116,6 @@ def _without(shown: Fields, hidden: Iterable[str]) -> Fields:
 
 def _select(scene: Scene, collection: Collection, query: Query) -> list[Record]:
     tests: list[Predicate] = []
-    hides = collection.hidden(scene, query)
-    if hides is not hides_nothing:
-        tests.append(lambda record: not hides(record))
     for name, value in query.items():
         make = collection.filters.get(name) or COMMON.get(name)
         if make is not None:
@@ -117,8 +128,13 @@ def _select(scene: Scene, collection: Collection, query: Query) -> list[Record]:
     references = match_references(scene, collection.noun, query)
     if references is not None:
         tests.append(references)
+    hides = collection.hidden(scene, query)
+    if hides is not hides_nothing:
+        tests.append(lambda record: not hides(record))
     rows = _candidates(scene, collection, query)
-    return [row for row in rows if all(test(row) for test in tests)]
+    for test in tests:
+        rows = [row for row in rows if test(row)]
+    return rows
 
 
 def _candidates(scene: Scene, collection: Collection, query: Query) -> list[Record]:
@@ -126,15 +142,23 @@ def _candidates(scene: Scene, collection: Collection, query: Query) -> list[Reco
     store = scene.store
     if collection.sees_deleted(query):
         return [row for row in store.everything() if row.type == collection.name]
+    if not collection.is_stored:
+        return collection.candidates(scene, query) or []
     if not store.veils:
-        ids = find_subjects(scene, collection.noun, query)
+        ids = _ids_asked_for(scene, collection, query)
         if ids is not None:
             found = (store.get(collection.name, id_) for id_ in ids)
             return sorted((row for row in found if row is not None), key=lambda row: row.seq)
-        workspace_id = query.get("workspace_id", "")
-        if "workspace_id" in collection.fields and workspace_id.isdecimal():
-            return scene.of_workspace(collection.name, workspace_id)
+        rows = collection.candidates(scene, query)
+        if rows is not None:
+            return rows
     return store.list(collection.name, search=True)
+
+
+def _ids_asked_for(scene: Scene, collection: Collection, query: Query) -> set[str] | None:
+    if "only" in query:
+        return set(_names(query, "only"))
+    return find_subjects(scene, collection.noun, query)
 
 
 def _ordered(collection: Collection, rows: list[Record], query: Query) -> list[Record]:

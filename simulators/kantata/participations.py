@@ -64,10 +64,12 @@ def find(scene: Scene, workspace_id: str, user_id: object) -> Record | None:
     return next((row for row in rows if row.fields["user_id"] == user_id), None)
 
 
-def join(scene: Scene, workspace_id: str, user_id: str, given: Fields) -> None:
-    """Let a user take part unless he does."""
-    if find(scene, workspace_id, user_id) is None:
-        fields = {name: field.default for name, field in Participations.fields.items()}
-        access = given.get("access") or given.get("access_level") or fields["access_level"]
-        added: Fields = {"workspace_id": workspace_id, "user_id": user_id, "access_level": access}
-        scene.insert(NAME, {**fields, **added})
+def join(scene: Scene, workspace_id: str, user_id: str, given: Fields) -> Record:
+    """Let a user take part unless he does, and return the participation."""
+    held = find(scene, workspace_id, user_id)
+    if held is not None:
+        return held
+    fields = {name: field.default for name, field in Participations.fields.items()}
+    access = given.get("access") or given.get("access_level") or fields["access_level"]
+    added: Fields = {"workspace_id": workspace_id, "user_id": user_id, "access_level": access}
+    return scene.insert(NAME, {**fields, **added, "role": given.get("role") or fields["role"]})

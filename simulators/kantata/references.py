@@ -61,8 +61,8 @@ def put(scene: Scene, noun: str, subject: Record, given: Fields) -> Record:
 def remove(scene: Scene, record: Record) -> None:
     """Delete a reference; its subject gets another key."""
     scene.store.delete(record)
-    collection = scene.catalog_of(text_in(record.fields, "subject_type"))
-    subject = scene.find(collection, text_in(record.fields, "subject_id")) if collection else None
+    noun, id_ = text_in(record.fields, "subject_type"), text_in(record.fields, "subject_id")
+    subject = scene.subject(noun, id_)
     if subject is not None:
         kept = [id_ for id_ in ids_in(subject.fields, REFERENCES) if id_ != record.id]
         scene.store.update(subject, {REFERENCES: [*kept]})
@@ -94,8 +94,7 @@ def match_references(scene: Scene, noun: str, query: Mapping[str, str]) -> Predi
         tests.append(lambda record: bool(ids_in(record.fields, REFERENCES)) == has)
     without = query.get("without_external_reference_service_name")
     if without:
-        lacking = _subjects(scene, noun, {"service_name": [without]})
-        tests.append(lambda record: record.id not in lacking)
+        tests.append(lambda record: not _has_service(scene, record, without))
     return (lambda record: all(test(record) for test in tests)) if tests else None
 
 
@@ -134,6 +133,11 @@ def _subjects(scene: Scene, noun: str, wanted: Mapping[str, list[str]]) -> set[s
         if text_in(row.fields, "subject_type") == noun
         and all(text_in(row.fields, name) in values for name, values in wanted.items())
     }
+
+
+def _has_service(scene: Scene, subject: Record, service: str) -> bool:
+    rows = _rows_of(scene, subject, REFERENCES)
+    return any(row.fields["service_name"] == service for row in rows)
 
 
 def _put(

@@ -12,7 +12,12 @@ from simulators.kantata.routes import BASE, path_segments
 from simulators.kit import Account, Call, JsonValue
 
 _REFS = ("external_reference_service_model_refs", "external_reference_service_model_ref")
-_PARENTS = {"workspace_id": "workspaces", "story_id": "stories", "parent_id": "stories"}
+_PARENTS = {
+    "workspace_id": "workspaces",
+    "story_id": "stories",
+    "parent_id": "stories",
+    "invoice_id": "invoices",
+}
 
 
 def keys_of(call: Call) -> tuple[str, ...]:

@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulators.kantata import billing, limits, workspaces
+from simulators.kantata import (
+    approvals,
+    feed,
+    invitations,
+    invoices,
+    limits,
+    submissions,
+    workspaces,
+)
 from simulators.kantata.bodies import parse_body
 from simulators.kantata.catalog import CATALOG
 from simulators.kantata.collection import Collection
@@ -16,7 +24,7 @@ from simulators.kantata.errors import (
 )
 from simulators.kantata.listing import list_reply, one_reply, show_reply
 from simulators.kantata.scene import Scene
-from simulators.kantata.values import Fields, objects_in
+from simulators.kantata.values import Fields, objects_in, text_in
 from simulators.kit import Call, Record, Reply
 
 BASE = "/api/v1/"
@@ -81,10 +89,14 @@ async def serve(call: Call) -> Reply:
 
 def _dispatch(call: Call, scene: Scene) -> Reply:
     segments = path_segments(call.path)
+    if len(segments) == 1 and segments[0] in submissions.BULK and call.method == "POST":
+        return _resolve_several(call, scene, segments[0])
     collection = CATALOG.get(segments[0]) if segments else None
     if collection is None:
         raise no_route()
-    limits.count_request(call.account, call.method, collection.name)
+    is_invitation = segments[2:] == [invitations.ACTION]
+    counted = f"{collection.name}/{invitations.ACTION}" if is_invitation else collection.name
+    limits.count_request(call.account, call.method, counted)
     asked = Asked(scene, call, collection)
     match segments[1:]:
         case []:
@@ -125,18 +137,40 @@ def _on_member(asked: Asked, id_: str) -> Reply:
 
 
 def _act(asked: Asked, id_: str, action: str) -> Reply:
+    name = asked.collection.name
+    if (asked.call.method, name, action) == ("POST", "workspaces", invitations.ACTION):
+        made = invitations.invite(asked.scene, asked.record(id_), parse_body(asked.call))
+        return one_reply(asked.scene, CATALOG[made.type], [made], asked.call.query)
     if asked.call.method not in _UPDATES:
         raise no_route()
-    match asked.collection.name, action:
+    if name in approvals.ITEMS_OF and action in approvals.STATUS_OF:
+        return _resolve(asked, id_, action)
+    match name, action:
         case "workspaces", "apply_template":
             record = asked.record(id_)
             workspaces.apply_template(asked.scene, record, asked.body())
         case "invoices", "cancel":
             record = asked.record(id_)
-            billing.cancel_invoice(asked.scene, record)
+            invoices.cancel_invoice(asked.scene, record)
         case _:
             raise no_route()
     return asked.one(record)
+
+
+def _resolve(asked: Asked, id_: str, action: str) -> Reply:
+    record = asked.record(id_)
+    body = parse_body(asked.call).get("resolution")
+    words = text_in(body, "description") if isinstance(body, dict) else ""
+    approvals.resolve(asked.scene, record, action, words)
+    return asked.one(record)
+
+
+def _resolve_several(call: Call, scene: Scene, path: str) -> Reply:
+    limits.count_request(call.account, call.method, path)
+    body = parse_body(call).get("resolution")
+    if not isinstance(body, dict):
+        raise syntax("Missing root key: resolution")
+    return answer(200, {"resolutions": submissions.resolve_several(scene, path, body)})
 
 
 def _create(asked: Asked) -> Reply:
@@ -179,15 +213,21 @@ def _me(asked: Asked) -> Reply:
 
 
 def _next_invoice_number(asked: Asked) -> Reply:
-    return answer(200, {"next_invoice_number": billing.next_invoice_number(asked.scene)})
+    return answer(200, {"next_invoice_number": invoices.next_invoice_number(asked.scene)})
 
 
 def _create_or_update(asked: Asked) -> Reply:
     return asked.one(asked.collection.create(asked.scene, asked.body()))
 
 
+def _event_types(asked: Asked) -> Reply:
+    asked.collection.check_list(asked.scene, asked.call.query)
+    return answer(200, [*feed.EVENT_TYPES])
+
+
 _SPECIAL: dict[tuple[str, str], Callable[[Asked], Reply]] = {
     ("GET", "users/me"): _me,
     ("GET", "invoices/next_invoice_number"): _next_invoice_number,
+    ("GET", "subscribed_events/event_types"): _event_types,
     ("POST", "external_references/create_or_update"): _create_or_update,
 }

@@ -161,6 +161,7 @@ class Stories(Collection):
             if row is not None:
                 scene.store.update(row, {"deleted_at": now})
                 self.drop(scene, row)
+                scene.tell("deleted", row)
         scene.store.update(record, {"deleted_at": now})
 
     def hidden(self, scene: Scene, query: Mapping[str, str]) -> Predicate:

@@ -60,6 +60,7 @@ def _copy(
         values["start_date"] = _day(start, begin, works_weekends)
         values["due_date"] = _day(start, begin + integer_in(row, "days"), works_weekends)
     record = scene.insert("stories", {**story_fields(scene, workspace, parent), **values})
+    scene.tell("created", record)
     for below in objects_in(row.get("sub_stories")):
         _copy(scene, below, workspace, record, start, works_weekends)
 

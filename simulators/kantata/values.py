@@ -23,8 +23,10 @@ CURRENCIES = {
     "CHF": ("CHF", 100),
     "CAD": ("C$", 100),
     "AUD": ("A$", 100),
+    "KWD": ("KD", 1000),
 }
-"""Symbol and base unit (how many "cents" make one); the base unit of the yen is unverified."""
+"""Symbol and base unit (how many "cents" make one); those of yen and dinar are unverified."""
+_DECIMALS = {1: 0, 100: 2, 1000: 3}
 
 _TRUE = frozenset({"true", "1", "t"})
 _FALSE = frozenset({"false", "0", "f"})
@@ -43,6 +45,7 @@ class Kind(StrEnum):
     REFERENCE = "reference"
     REFERENCES = "references"
     LIST = "list"
+    OBJECT = "object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def formatted(cents: int, currency: str) -> str:
     """Return an amount as people read it: `$1,250` or `$1,250.50`."""
     symbol, unit = CURRENCIES[currency]
     amount = Decimal(cents) / unit
-    text = f"{amount:,.0f}" if amount == amount.to_integral() else f"{amount:,.2f}"
+    text = f"{amount:,.0f}" if amount == amount.to_integral() else f"{amount:,.{_DECIMALS[unit]}f}"
     return f"{symbol}{text}"
 
 
@@ -196,6 +199,12 @@ def _choice(field: Field, value: JsonValue) -> str:
     return str(value)
 
 
+def _object(value: JsonValue) -> JsonValue:
+    if not isinstance(value, dict):
+        raise BadValue("must be an object")
+    return value
+
+
 def _list(value: JsonValue) -> list[JsonValue]:
     if isinstance(value, dict) and all(name.isdecimal() for name in value):
         return [value[name] for name in sorted(value, key=int)]  # a form with numbered elements
@@ -215,4 +224,5 @@ _PARSERS: Mapping[Kind, Callable[[Field, JsonValue], JsonValue]] = {
     Kind.REFERENCE: lambda _, value: parse_id(value),
     Kind.REFERENCES: lambda _, value: [parse_id(each) for each in _list(value)],
     Kind.LIST: lambda _, value: [*_list(value)],
+    Kind.OBJECT: lambda _, value: _object(value),
 }

@@ -4,9 +4,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from simulators.kantata import limits, oauth
-from simulators.kantata.catalog import CATALOG, make_id
-from simulators.kantata.collection import Collection
+from simulators.kantata import feed, limits, oauth, screen
+from simulators.kantata.catalog import make_id
 from simulators.kantata.errors import (
     ApiError,
     Problem,
@@ -17,11 +16,10 @@ from simulators.kantata.errors import (
     system,
     unauthorized,
 )
-from simulators.kantata.references import put_inline
 from simulators.kantata.request_keys import keys_of
 from simulators.kantata.routes import BASE, path_segments, serve
-from simulators.kantata.scene import Scene
 from simulators.kantata.seed import fill, set_up
+from simulators.kantata.seed_time import SIZES, fill_time
 from simulators.kit import (
     Account,
     Call,
@@ -35,9 +33,6 @@ from simulators.kit import (
     Route,
     Vendor,
 )
-
-SCREEN_SERVICE = "dealthread-saga"
-"""Service of the reference which a record gets that a test creates with a key."""
 
 _OAUTH = "/oauth/"
 
@@ -121,62 +116,44 @@ class Kantata(Vendor):
     def seed(
         self, account: Account, scenario: str, count: int, seed: int
     ) -> Mapping[str, JsonValue]:
-        """Add the master data; see `seed.fill`."""
-        del count, seed
-        return fill(account, scenario)
+        """Add the master data, and what a scenario of time has; see `seed` and `seed_time`."""
+        made = fill(account, scenario)
+        if scenario not in SIZES:
+            return made
+        return {**made, **fill_time(account, scenario, count, seed)}
 
     def screen_create(
         self, account: Account, type: str, fields: dict[str, JsonValue], key: str | None
     ) -> Record:
-        """Create an object as a person does; a key becomes an external reference."""
-        scene, collection = Scene(account, CATALOG), _collection(type)
-        try:
-            with scene.transaction():
-                record = collection.create(scene, fields)
-                if key is not None:
-                    reference: dict[str, JsonValue] = {
-                        "service_name": SCREEN_SERVICE,
-                        "service_model": collection.singular,
-                        "service_model_ref": key,
-                        "status": "successful",
-                    }
-                    put_inline(scene, collection.noun, record, reference)
-        except ApiError as error:
-            raise ValueError(str(error)) from error
-        return record
+        """Create an object as a person does; see `screen`."""
+        return screen.create(account, type, fields, key)
 
     def screen_update(
         self, account: Account, record: Record, changes: dict[str, JsonValue]
     ) -> Record:
-        """Change an object as a person does; what only administrators see is set as it is."""
-        if record.type not in CATALOG or "update" not in CATALOG[record.type].can:
-            return account.store.update(record, changes)
-        scene = Scene(account, CATALOG)
-        readable = CATALOG[record.type].fields
-        fixed = {n: v for n, v in changes.items() if n in readable and not readable[n].on_update}
-        try:
-            with scene.transaction():
-                CATALOG[record.type].update(scene, record, changes)
-                account.store.update(record, fixed)
-        except ApiError as error:
-            raise ValueError(str(error)) from error
-        return record
+        """Change an object as a person does; see `screen`."""
+        return screen.update(account, record, changes)
 
     def screen_delete(self, account: Account, record: Record) -> None:
-        """Delete an object as a person does, who is refused what the API refuses."""
-        scene = Scene(account, CATALOG)
-        try:
-            with scene.transaction():
-                _collection(record.type).delete(scene, record)
-        except ApiError as error:
-            raise ValueError(str(error)) from error
+        """Delete an object as a person does; see `screen`."""
+        screen.delete(account, record)
 
+    async def emit(self, account: Account, what: dict[str, JsonValue]) -> Mapping[str, JsonValue]:
+        """Say how rows of the feed arrive; the vendor itself notifies nobody.
 
-def _collection(type: str) -> Collection:
-    found = CATALOG.get(type)
-    if found is None:
-        raise ValueError(f"no collection {type!r}: there are {', '.join(CATALOG)}")
-    return found
+        `{"what": "feed", "duplicate": 1, "shuffle": true, "delay_seconds": 90}` holds until the
+        next one: each row comes so many times more, rows come in any order, and those written from
+        now on so much after their `created_at`. What is left out is as usual.
+        """
+        options = dict(what)
+        if options.pop("what", None) != feed.WHAT:
+            raise ValueError(f"{self.name} is polled: only {feed.WHAT!r} can be emitted")
+        ways = feed.set_ways(account, options)
+        return {
+            "duplicate": ways.duplicate,
+            "shuffle": ways.shuffle,
+            "delay_seconds": ways.delay_seconds,
+        }
 
 
 def _usual(kind: FaultKind) -> ApiError:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from simulators.kantata import templates
+from simulators.kantata import amounts, submissions, templates
 from simulators.kantata.collection import Collection, Links
 from simulators.kantata.errors import Problem, invalid, problem
 from simulators.kantata.filters import (
@@ -46,7 +46,13 @@ DEFAULT_STATUS = 200
 
 _FLAG = Field(Kind.BOOLEAN, default=False)
 _TEMPLATE = "project_tracker_template_id"
-_USED_BY = {"time_entries": "time entries", "expenses": "expenses", "invoices": "invoices"}
+_SHEETS = ("timesheet_submissions", "expense_report_submissions")
+_USED_BY = {
+    "time_entries": "time entries",
+    "expenses": "expenses",
+    "time_adjustments": "time adjustments",
+    "invoices": "invoices",
+}
 
 
 class Workspaces(Collection):
@@ -105,6 +111,7 @@ class Workspaces(Collection):
         "participants": ("participant_ids", "users"),
         "participations": ("participation_ids", "participations"),
         "workspace_groups": ("workspace_group_ids", "workspace_groups"),
+        **{name: (f"{name.removesuffix('s')}_ids", name) for name in _SHEETS},
     }
     optional = frozenset({"budget_remaining"})  # which attributes are optional is unverified
     filters: ClassVar[Mapping[str, Filter]] = {
@@ -168,11 +175,11 @@ class Workspaces(Collection):
     def check_delete(self, scene: Scene, record: Record) -> None:
         """Refuse once anything was booked; the page has this as unverified."""
         for collection, words in _USED_BY.items():
-            if of_workspace(scene, collection, record.id):
+            if scene.of_workspace(collection, record.id):
                 raise invalid(f"Workspace can't be deleted because it has {words}")
 
     def deleting(self, scene: Scene, record: Record) -> None:
-        for collection in ("stories", "billing_milestones", "participations"):
+        for collection in ("stories", "billing_milestones", "participations", *_SHEETS):
             for row in scene.of_workspace(collection, record.id):
                 self.drop(scene, row)
 
@@ -187,6 +194,8 @@ class Workspaces(Collection):
         return lambda record: record.fields["archived"] is True
 
     def linked(self, scene: Scene, record: Record, include: str) -> Sequence[str]:
+        if include in _SHEETS:
+            return [row.id for row in scene.of_workspace(include, record.id)]
         if include in ("participants", "participations"):
             rows = scene.of_workspace("participations", record.id)
             if include == "participations":
@@ -198,7 +207,9 @@ class Workspaces(Collection):
         fields = record.fields
         currency = text_in(fields, "currency")
         symbol, unit = CURRENCIES[currency]
-        used = sum(_value(entry) for entry in scene.of_workspace("time_entries", record.id))
+        used = sum(
+            amounts.of_record(entry) for entry in scene.of_workspace("time_entries", record.id)
+        )
         spent = sum(
             integer_in(row.fields, "amount_in_cents")
             for row in scene.of_workspace("expenses", record.id)
@@ -223,8 +234,10 @@ class Workspaces(Collection):
             "percent_of_budget_used": round(100 * used / cents) if cents else 0,
             "total_expenses_in_cents": spent,
             "percentage_complete": 0,
-            "has_active_timesheet_submissions": False,
-            "has_active_expense_report_submissions": False,
+            **{
+                f"has_active_{name}": submissions.has_active(scene, name, record.id)
+                for name in _SHEETS
+            },
             "status": status,
         }
 
@@ -247,18 +260,10 @@ def apply_template(scene: Scene, record: Record, body: Fields) -> None:
     _apply(scene, record, values)
 
 
-def of_workspace(scene: Scene, collection: str, workspace_id: str) -> list[Record]:
-    """Return what of a collection belongs to a project; invoices may be over several."""
-    if collection != "invoices":
-        return scene.of_workspace(collection, workspace_id)
-    rows = scene.store.list(collection)
-    return [row for row in rows if workspace_id in ids_in(row.fields, "workspace_ids")]
-
-
 def has_financial_data(scene: Scene, workspace_id: str) -> bool:
     """Whether the project's currency is fixed."""
     kinds = (*_USED_BY, "billing_milestones")
-    return any(of_workspace(scene, kind, workspace_id) for kind in kinds)
+    return any(scene.of_workspace(kind, workspace_id) for kind in kinds)
 
 
 def _apply(scene: Scene, record: Record, values: Fields) -> None:
@@ -268,10 +273,3 @@ def _apply(scene: Scene, record: Record, values: Fields) -> None:
     start = values.get("project_template_start_date") or record.fields.get("start_date")
     works_weekends = values.get("project_template_weekends_as_workdays") is True
     templates.copy_stories(scene, template, record, start, works_weekends)
-
-
-def _value(entry: Record) -> int:
-    if entry.fields.get("billable") is not True:
-        return 0
-    minutes = integer_in(entry.fields, "time_in_minutes")
-    return round(minutes * integer_in(entry.fields, "rate_in_cents") / 60)

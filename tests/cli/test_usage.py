@@ -44,6 +44,7 @@ def test_the_list_of_commands_is_whole() -> None:
     assert {" ".join(path) for path in ALL} == {
         *("up", "down", "demo", "status", "stuck", "resolve", "approve", "cancel", "sweep"),
         *("trace", "migrate", "start opportunity", "connections check", "policies check"),
+        *("events list", "events show", "events replay"),
     }
 
 

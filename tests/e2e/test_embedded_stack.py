@@ -25,7 +25,7 @@ from adapters.governor import LocalGovernor
 from adapters.registry import build_adapter
 from embedded import temporal
 from embedded.options import Record
-from embedded.ports import UI_OFFSET, VENDOR_OFFSETS, Ports, check_free
+from embedded.ports import GATEWAY_OFFSET, UI_OFFSET, VENDOR_OFFSETS, Ports, check_free
 from embedded.processes import Child, ChildSpec, ProcessId, start, surroundings
 from embedded.stack import StackError, StackInfo, StackOptions, down, load, up, up_detached
 from operations.config import ConnectionConfig, load_config
@@ -35,13 +35,13 @@ from workflows.board import SEARCH_ATTRIBUTES
 pytestmark = pytest.mark.e2e
 
 WAIT_SECONDS = 30
-ALONE = frozenset({"worker", "postgres", "simulators"})
+ALONE = frozenset({"worker", "gateway", "postgres", "simulators"})
 """Temporal alone, where the other children would only cost time."""
 
 
 def free_base() -> int:
     """Return a port base of which every port is free."""
-    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, UI_OFFSET)
+    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, GATEWAY_OFFSET, UI_OFFSET)
     while True:
         base = random.randrange(18_000, 30_000)
         with contextlib.suppress(StackError):
@@ -94,8 +94,8 @@ async def test_data_survives_down_and_up(options: Callable[..., StackOptions]) -
     await leave_traces(first)
     await check_configuration(first)
     await check_temporal(first)
-    assert said[-1] == "The worker is ready"
-    assert set(first.processes) == {"postgres", "temporal", "simulators", "worker"}
+    assert {"The worker is ready", f"The gateway is ready: {first.addresses['gateway']}"} <= {*said}
+    assert set(first.processes) == {"postgres", "temporal", "simulators", "worker", "gateway"}
 
     # Ports in use and a folder in use, while it runs.
     with pytest.raises(
@@ -218,7 +218,7 @@ async def test_two_stacks_live_side_by_side(options: Callable[..., StackOptions]
 async def test_a_dead_child_is_named_and_takes_the_rest_with_it(
     options: Callable[..., StackOptions],
 ) -> None:
-    asked = options(without={"worker", "postgres"})
+    asked = options(without={"worker", "gateway", "postgres"})
     info, task = await in_foreground(asked)
     os.kill(info.processes["simulators"].pid, signal.SIGKILL)
     with pytest.raises(StackError) as caught:

@@ -13,7 +13,6 @@ from temporalio.client import WorkflowHandle
 from canonical.saga import Outcome, SagaResult, Verb, WorkItemKind
 from tests.sagas.matrix import (
     FAULTS,
-    SCENARIOS,
     Answer,
     Case,
     Clean,
@@ -27,45 +26,47 @@ from tests.sagas.matrix import (
     effects,
     full_cases,
     observe,
+    saga_named,
     undo_cases,
 )
+from tests.sagas.subjects import SUBJECTS, OpportunitySubject
 from tests.support.world import World
+from workflows.step import Step
 
 pytestmark = [pytest.mark.fault_matrix]
 
-OWN_FIELDS = {
-    "ERP_Customer_Id__c",
-    "ERP_Project_Id__c",
-    "PSA_Project_Id__c",
-    "Integration_Status__c",
-}
+OWN_FIELDS = set(OpportunitySubject.own_fields)
 IN_FLIGHT = 12
-LAST_UNDOABLE = "write_back"
-"""Where sagas are made to stop, so that every undo runs."""
-
 _clean: dict[str, Clean] = {}
 _slots = asyncio.Semaphore(IN_FLIGHT)
 
 
 async def clean_run_with(world: World, step: str) -> Clean:
-    """Return the observation of the first scenario whose clean run has the step."""
-    for slug in SCENARIOS:
-        if slug not in _clean:
-            _clean[slug] = await observe(world, slug)
-        if step in _clean[slug].steps:
-            return _clean[slug]
-    raise AssertionError(f"no scenario goes through {step}: add one to SCENARIOS")
+    """Return the observation of the first subject whose clean run has the step."""
+    for subject in SUBJECTS:
+        if step not in {each.name for each in subject.saga.STEPS}:
+            continue
+        if subject.name not in _clean:
+            _clean[subject.name] = await observe(world, subject)
+        if step in _clean[subject.name].steps:
+            return _clean[subject.name]
+    raise AssertionError(f"no subject goes through {step}: add one to SUBJECTS")
 
 
 async def arm(world: World, account: str, clean: Clean, case: Case) -> tuple[str, str]:
     """Set the case's fault at its step; return vendor and fault id."""
     vendor = clean.steps[case.step]
     match: dict[str, Any] = {"correlation": correlation(case.step, undo=case.undo)}
-    if case.step not in {"plan_opportunity", "match_client"}:
+    if not step_named(case).reads_only:
         match["write"] = True
     fault = dict(FAULTS[case.fault])
     kind = str(fault.pop("kind"))
     return vendor, await world.control.add_fault(vendor, account, match, kind, **fault)
+
+
+def step_named(case: Case) -> Step[Any, Any]:
+    """Return the case's step."""
+    return next(step for step in saga_named(case.saga).STEPS if step.name == case.step)
 
 
 async def answer(world: World, handle: WorkflowHandle[Any, SagaResult], case: Case) -> SagaResult:
@@ -94,16 +95,17 @@ async def run_case(world: World, case: Case) -> None:
     """Run one case and let the simulators' records decide."""
     async with _slots:
         clean = await clean_run_with(world, case.step)
-        account = await world.account()
+        account = await clean.subject.account(world)
         before = await world.live(account)
         vendor, fault_id = await arm(world, account, clean, case)
         if case.undo:
             stop: dict[str, JsonValue] = {
                 "write": True,
-                "correlation": correlation(LAST_UNDOABLE),
+                "correlation": correlation(clean.subject.stop_at),
             }
-            await world.control.add_fault("salesforce", account, stop, "fail_after")
-        handle = await world.start(account, clean.slug)
+            where = clean.steps[clean.subject.stop_at]
+            await world.control.add_fault(where, account, stop, "fail_after")
+        handle = await clean.subject.start(world, account)
         forward = Case(case.saga, case.step, case.fault, Answer.ROLL_BACK) if case.undo else case
         result = await answer(world, handle, forward)
         faults = {each["id"]: each for each in await world.control.faults(vendor, account)}
@@ -119,12 +121,14 @@ async def assert_all_or_none(
     log = await effects(world, account)
     if result.outcome is Outcome.COMPLETED:
         assert created(before, after) == clean.created
-        assert_untouched(before, after, but=OWN_FIELDS | clean.changed)
+        assert_untouched(before, after, but=set(clean.subject.own_fields | clean.changed))
+        await clean.subject.assert_books(world, account, done=True)
     else:
         assert result.outcome is Outcome.ROLLED_BACK, result
         assert created(before, after) == {}
         assert_untouched(before, after, but=set())
-        assert_undone_in_reverse(log)
+        assert_undone_in_reverse(clean.subject, log)
+        await clean.subject.assert_books(world, account, done=False)
 
 
 async def run_cases(world: World, cases: list[Case]) -> None:

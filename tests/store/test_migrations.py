@@ -14,10 +14,12 @@ from store.database import Database
 from store.models import metadata
 from tests.support.postgres import PostgresForTests, new_name
 
-# compare_metadata looks at neither checks nor index conditions: the catalogue does.
+# compare_metadata looks at neither checks nor index conditions: the catalogue does. Constraint
+# triggers (type t) are no part of the models.
 CATALOGUE = text("""
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+    WHERE contype <> 't' AND connamespace = 'public'::regnamespace
+        AND conrelid::regclass::text <> 'alembic_version'
     UNION ALL
     SELECT tablename, indexname, indexdef FROM pg_indexes
     WHERE schemaname = 'public' AND tablename <> 'alembic_version'
@@ -78,14 +80,16 @@ async def test_downgrade_to_base_leaves_nothing_and_upgrade_works_again(
     assert await database.rows(CATALOGUE)
 
 
-async def test_several_processes_migrate_at_once_all_succeed(empty: SecretStr) -> None:
+async def test_several_processes_migrate_at_once_all_succeed(
+    empty: SecretStr, database: Database
+) -> None:
     # One engine each, as processes have: nothing but the server holds them apart.
     databases = [Database(empty, pool_size=1) for _ in range(4)]
 
     await asyncio.gather(*(database.migrate() for database in databases))
 
-    versions = await databases[0].rows(text("SELECT version_num FROM alembic_version"))
-    assert [row.version_num for row in versions] == ["0001"]
+    versions = text("SELECT version_num FROM alembic_version")
+    assert await databases[0].rows(versions) == await database.rows(versions)
     for database in databases:
         await database.aclose()
 

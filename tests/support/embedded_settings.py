@@ -31,6 +31,9 @@ KINDS: Final[Mapping[tuple[str, str], SignIn]] = {
         settings={"tenant": "{tenant}", "client_id": "{client_id}"},
         secrets={"client_secret": "client_secret", "refresh_token": "refresh_token"},
     ),
+    ("stripe", "restricted"): SignIn(
+        role="billing_engine", settings={}, secrets={"api_key": "restricted_key"}
+    ),
 }
 """By vendor and kind of sign-in; a vendor with one kind only has the empty one."""
 

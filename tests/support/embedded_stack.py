@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded.ports import UI_OFFSET, VENDOR_OFFSETS, check_free
+from embedded.ports import GATEWAY_OFFSET, UI_OFFSET, VENDOR_OFFSETS, check_free
 from embedded.stack import StackError, StackInfo, StackOptions, down, up_detached
 
 TRIES = 3
@@ -16,7 +16,7 @@ TRIES = 3
 
 def free_base() -> int:
     """Return a port base of which every port is free."""
-    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, UI_OFFSET)
+    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, GATEWAY_OFFSET, UI_OFFSET)
     while True:
         # Below the range from which the system takes ports for outgoing connections.
         base = random.randrange(10_000, 17_900, 10)

@@ -7,10 +7,10 @@ are `salesforce@c7`, `kantata@c7`, `netsuite@c7`.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest_asyncio
@@ -19,10 +19,14 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.billing import BillingActivities
+from activities.billing_calendar import CalendarActivities
 from activities.crm import CrmActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.people import HcmActivities
 from activities.ports import Ports
+from activities.postings import PostingActivities
 from activities.psa import PsaActivities
 from activities.registration import implementations
 from activities.steps import StepRunner
@@ -46,6 +50,9 @@ from workflows.registry import PIVOTS, WORKFLOWS
 
 VENDORS = {"salesforce": "crm", "kantata": "psa", "netsuite": "erp", "workday": "hcm"}
 TODAY = date(2026, 11, 21)
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+"""When billing runs are planned: at the end of the seeded month."""
+DEBOUNCE_SECONDS = 0.3
 HTTP_SECONDS = 5.0
 """Long enough that load does not look like a fault."""
 SETTLE_SECONDS = 1.5
@@ -117,10 +124,14 @@ class World:
     """What every route of new sagas gets: budgets, settle time, deadlines."""
     _numbers: Any = field(default_factory=itertools.count)
 
-    async def account(self, scenario: str = "standard", count: int = 1) -> str:
-        """Return a fresh account, seeded at every vendor."""
+    async def account(self, scenario: str | Mapping[str, str] = "standard", count: int = 1) -> str:
+        """Return a fresh account, seeded at every vendor, or by vendor."""
         name = f"c{next(self._numbers)}"
-        await self.control.seed(scenario, count=count, account=name)
+        if isinstance(scenario, str):
+            await self.control.seed(scenario, count=count, account=name)
+        else:
+            for vendor, its_own in scenario.items():
+                await self.control.seed(its_own, count=count, account=name, vendor=vendor)
         for vendor in VENDORS:
             self.ports.credentials[f"{vendor}@{name}"] = await self.control.credentials(
                 vendor, name
@@ -212,11 +223,29 @@ class World:
         }
 
 
+def quick(bundle: Bundle) -> Bundle:
+    """Return the bundle with a short debounce, so that billing runs begin at once."""
+    entities = {
+        code: entity.model_copy(
+            update={
+                "debounce_seconds": DEBOUNCE_SECONDS,
+                "longest_wait_seconds": 10 * DEBOUNCE_SECONDS,
+            }
+        )
+        for code, entity in bundle.policies.billing.entities.items()
+    }
+    billing = bundle.policies.billing.model_copy(update={"entities": entities})
+    return replace(bundle, policies=bundle.policies.model_copy(update={"billing": billing}))
+
+
 def case_bundle(bundle: Bundle, crm: str) -> Bundle:
     """Return the bundle with the connections of one case."""
     account = crm.partition("@")[2]
     return bundle.with_connections(
-        crm=crm, psa=f"kantata@{account}", erp={"netsuite": f"netsuite@{account}"}
+        crm=crm,
+        psa=f"kantata@{account}",
+        erp={"netsuite": f"netsuite@{account}"},
+        hcm=f"workday@{account}",
     )
 
 
@@ -245,15 +274,23 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
         engine = EngineActivities(
             store, lambda name: routed(case_bundle(bundle, name).route(Role.CRM, name))
         )
+        calendar = CalendarActivities(store, lambda name: case_bundle(quick(bundle), name))
+        billing = BillingActivities(
+            runner, ports, lambda name: case_bundle(bundle, name), lambda: NOW, routed
+        )
         crm = CrmActivities(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: TODAY, routed
         )
         sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
         holders: dict[str, list[object]] = {
-            SAGA_QUEUE: [engine, sweeper],
+            SAGA_QUEUE: [engine, sweeper, calendar],
             vendor_queue("salesforce"): [crm],
-            vendor_queue("netsuite"): [ErpActivities(runner, ports)],
-            vendor_queue("kantata"): [PsaActivities(runner, ports)],
+            vendor_queue("netsuite"): [
+                ErpActivities(runner, ports),
+                PostingActivities(runner, ports),
+            ],
+            vendor_queue("kantata"): [PsaActivities(runner, ports), billing],
+            vendor_queue("workday"): [HcmActivities(runner, ports)],
         }
         for queue, held in holders.items():
             await exit_.enter_async_context(

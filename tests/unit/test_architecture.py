@@ -8,9 +8,13 @@ from typing import Any, get_type_hints
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
+from activities.billing import BillingActivities
+from activities.billing_calendar import CalendarActivities
 from activities.crm import CrmActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.people import HcmActivities
+from activities.postings import PostingActivities
 from activities.psa import PsaActivities
 from activities.sweep import SweepActivities
 from canonical import activities as references
@@ -25,7 +29,17 @@ from workflows.registry import SAGAS, WORKFLOWS
 from workflows.step import Step
 
 ROOT = Path(__file__).resolve().parents[2]
-HOLDERS = (CrmActivities, EngineActivities, ErpActivities, PsaActivities, SweepActivities)
+HOLDERS = (
+    BillingActivities,
+    CalendarActivities,
+    CrmActivities,
+    EngineActivities,
+    ErpActivities,
+    HcmActivities,
+    PostingActivities,
+    PsaActivities,
+    SweepActivities,
+)
 REFERENCES = {ref.name: ref for ref in vars(references).values() if isinstance(ref, ActivityRef)}
 
 

@@ -80,12 +80,17 @@ class TestValues:
 
     def test_the_example_loads_once_its_secrets_are_there(self, tmp_path: Path) -> None:
         text = EXAMPLE.read_text(encoding="utf-8")
-        for name in ("store_url", "salesforce/client_secret", "kantata/token"):
+        for name in (
+            "store_url",
+            "salesforce/client_secret",
+            "kantata/token",
+            "workday/refresh_token",
+        ):
             secret = tmp_path / "secrets" / name
             secret.parent.mkdir(parents=True, exist_ok=True)
             secret.write_text("s3cret\n")
         config = loaded(tmp_path, text)
-        assert set(config.connections) == {"salesforce", "kantata", "netsuite"}
+        assert set(config.connections) == {"salesforce", "kantata", "netsuite", "workday"}
         assert config.temporal.tls is not None
 
     def test_the_example_shows_every_key_there_is(self) -> None:
@@ -231,7 +236,7 @@ class TestRefusals:
                 "_env_file = 'x'",
                 (
                     "dealthread.toml: _env_file: this key is not known; known are connections, "
-                    "people, policies, store, temporal, ui, worker."
+                    "gateway, people, policies, store, temporal, ui, worker."
                 ),
             ),
             (

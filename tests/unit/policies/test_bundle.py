@@ -111,7 +111,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "routing",
         "psa: kantata",
         "psa: kantata\ncrm: salesforce",
-        "routing.yaml:3: routing.crm: there is no such field; allowed: psa.",
+        "routing.yaml:3: routing.crm: there is no such field; allowed: psa, hcm.",
     ),
     # an unknown field of a model inside a dictionary
     (
@@ -196,7 +196,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "routing",
         "psa: kantata",
         "psa: [kantata",
-        "routing.yaml:3: routing: expected ',' or ']', but got '<stream end>'.",
+        "routing.yaml:3: routing: expected ',' or ']', but got ':'.",
     ),
     # tax of an entity that does not exist
     (

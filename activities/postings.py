@@ -1,0 +1,205 @@
+"""What BillingRun does in an ERP: read its terms, post charges and cost, take them back."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from activities.attempt import attempt
+from activities.ports import Ports
+from activities.registration import implements
+from activities.steps import StepRunner
+from canonical import activities as ref
+from canonical.billing import ChargeBatch, CostBatch, PostedCharge, PostedCost, charge_id
+from canonical.failures import FailureDetail, FailureKind, StepFailed
+from canonical.ids import ExternalId, external_id
+from canonical.money import Money
+from canonical.records import Receipt, RecordRef, UndoReceipt, WriteOutcome
+from canonical.saga import StepCall, UndoCall
+from canonical.time_to_billing import Counted, PostBatch, ReadErpTerms
+
+Posted = TypeVar("Posted", PostedCharge, PostedCost)
+
+CHARGES: Final = "charges"
+COSTS: Final = "costs"
+
+
+@dataclass(frozen=True)
+class PostingActivities:
+    """The ERP side of a billing run. A batch is what the store keeps; each line has its own id."""
+
+    runner: StepRunner
+    ports: Ports
+
+    @implements(ref.READ_ERP_TERMS)
+    async def read_erp_terms(self, call: StepCall[ReadErpTerms]) -> Counted:
+        """Read exchange rates and posting periods for the run's entries into the store.
+
+        Key: none needed, the last reading stands.
+        """
+        store, request = self.runner.store, call.request
+        async with attempt(store, call):
+            erp = self.ports.erp(request.connection)
+            wanted = await store.runs.wanted_terms(request.run)
+            periods = []
+            for subsidiary in request.subsidiaries:
+                for on in wanted.days:
+                    period = await erp.read_period(subsidiary, on)
+                    if period is not None and not period.open:
+                        periods.append((subsidiary, period))
+                        period = await erp.read_open_period(subsidiary, on)
+                    if period is not None:
+                        periods.append((subsidiary, period))
+            await store.periods.put(request.run, request.connection, periods)
+            rates = (
+                await erp.read_exchange_rates(wanted.currencies, wanted.since, wanted.until)
+                if len(wanted.currencies) > 1
+                else ()
+            )
+            await store.master.put_exchange_rates(rates)
+            return Counted(count=len(rates) + len(periods))
+
+    @implements(ref.POST_CHARGES)
+    async def post_charges(self, call: StepCall[PostBatch]) -> Receipt:
+        """Post the batch's charges on hold. Key: the step, and each charge's own beneath it.
+
+        What an earlier attempt left is looked up first, and only the others are posted.
+        """
+        store, erp = self.runner.store, self.ports.erp(call.request.connection)
+        batch = await store.runs.batch(call.request.run, CHARGES, call.request.number, ChargeBatch)
+        wanted = _wanted(call.key, [(charge.item, charge.amount) for charge in batch.charges])
+
+        async def post(missing: Sequence[int]) -> tuple[PostedCharge, ...]:
+            part = batch.model_copy(
+                update={"charges": tuple(batch.charges[index] for index in missing)}
+            )
+            return await erp.post_charges(tuple(wanted[index].id for index in missing), part)
+
+        receipt = await self._post(call, wanted, erp.find_charges, post, lambda found: found.amount)
+        await store.runs.charges_posted(
+            call.request.run,
+            {charge.item: want.id for charge, want in zip(batch.charges, wanted, strict=True)},
+        )
+        return receipt
+
+    @implements(ref.UNDO_POST_CHARGES)
+    async def undo_post_charges(self, call: UndoCall[PostBatch]) -> UndoReceipt:
+        """Delete the batch's charges, or make non-billable what cannot be deleted any more."""
+        store, erp = self.runner.store, self.ports.erp(call.request.connection)
+        batch = await store.runs.batch(call.request.run, CHARGES, call.request.number, ChargeBatch)
+        ids = tuple(external_id(charge_id(call.key, charge.item)) for charge in batch.charges)
+        receipt = await self.runner.undo_create(call, lambda _record: erp.remove_charges(ids))
+        if not receipt.look_again:
+            await store.runs.charges_removed(call.request.run, ids)
+        return receipt
+
+    @implements(ref.POST_COSTS)
+    async def post_costs(self, call: StepCall[PostBatch]) -> Receipt:
+        """Post the batch's hours and expenses as project cost; keys as for charges."""
+        store, erp = self.runner.store, self.ports.erp(call.request.connection)
+        batch = await store.runs.batch(call.request.run, COSTS, call.request.number, CostBatch)
+        wanted = _wanted(call.key, [(item.item, item.expected_cost) for item in batch.items])
+
+        async def post(missing: Sequence[int]) -> tuple[PostedCost, ...]:
+            part = batch.model_copy(
+                update={"items": tuple(batch.items[index] for index in missing)}
+            )
+            return await erp.post_costs(tuple(wanted[index].id for index in missing), part)
+
+        receipt = await self._post(call, wanted, erp.find_costs, post, lambda found: found.cost)
+        await store.runs.costs_posted(
+            call.request.run,
+            {item.item: want.id for item, want in zip(batch.items, wanted, strict=True)},
+        )
+        return receipt
+
+    @implements(ref.UNDO_POST_COSTS)
+    async def undo_post_costs(self, call: UndoCall[PostBatch]) -> UndoReceipt:
+        """Take the batch's cost postings back: deleted, or reversed once they are posted."""
+        store, erp = self.runner.store, self.ports.erp(call.request.connection)
+        batch = await store.runs.batch(call.request.run, COSTS, call.request.number, CostBatch)
+        ids = tuple(external_id(charge_id(call.key, item.item)) for item in batch.items)
+        receipt = await self.runner.undo_create(call, lambda _record: erp.remove_costs(ids))
+        if not receipt.look_again:
+            await store.runs.costs_reversed(call.request.run, ids)
+        return receipt
+
+    async def _post(
+        self,
+        call: StepCall[PostBatch],
+        wanted: "Sequence[_Wanted]",
+        find: Callable[[tuple[ExternalId, ...]], Awaitable[tuple[Posted, ...]]],
+        post: Callable[[Sequence[int]], Awaitable[tuple[Posted, ...]]],
+        amount: Callable[[Posted], Money],
+    ) -> Receipt:
+        """Bring the whole batch about, whatever earlier attempts left of it."""
+        ids = tuple(want.id for want in wanted)
+        there: dict[str, Posted] = {}
+
+        async def look() -> Receipt | None:
+            there.update({found.external_id: found for found in await find(ids)})
+            return self._whole(call, wanted, there, amount)
+
+        async def write() -> Receipt:
+            missing = [index for index, want in enumerate(wanted) if want.id not in there]
+            there.update({posted.external_id: posted for posted in await post(missing)})
+            receipt = self._whole(call, wanted, there, amount)
+            if receipt is None:
+                raise StepFailed(_lost(call, len(wanted), len(there)))
+            return receipt
+
+        return await self.runner.create(call, look, write)
+
+    @staticmethod
+    def _whole(
+        call: StepCall[PostBatch],
+        wanted: "Sequence[_Wanted]",
+        there: dict[str, Posted],
+        amount: Callable[[Posted], Money],
+    ) -> Receipt | None:
+        """Return the receipt once every line is there, and equal to the cent."""
+        if not all(want.id in there for want in wanted):
+            return None
+        for want in wanted:
+            found = amount(there[want.id])
+            if found != want.amount:
+                raise StepFailed(_differs(call, want, found))
+        record = RecordRef(
+            system=call.request.connection, type="posting_batch", id=str(call.request.number)
+        )
+        return Receipt(record=record, outcome=WriteOutcome.CREATED)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One line of a batch: its external id, and what it must come to."""
+
+    id: ExternalId
+    item: str
+    amount: Money
+
+
+def _wanted(key: str, lines: Sequence[tuple[str, Money]]) -> list[_Wanted]:
+    return [_Wanted(external_id(charge_id(key, item)), item, amount) for item, amount in lines]
+
+
+def _differs(call: StepCall[PostBatch], want: _Wanted, found: Money) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="amount_differs",
+        message=(
+            f"Line {want.item} stands in {call.request.connection} at {found}, and should be "
+            f"{want.amount}: correct it there, or roll the run back."
+        ),
+        system=call.request.connection,
+        field=want.item,
+    )
+
+
+def _lost(call: StepCall[PostBatch], wanted: int, there: int) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.UNKNOWN,
+        reason="lines_missing",
+        message=f"{call.request.connection} confirmed {there} of {wanted} lines.",
+        system=call.request.connection,
+        outcome_unknown=True,
+    )

@@ -1,0 +1,130 @@
+"""The router of Dealthread: deals that changed start their saga, entries go to their project."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue, ValidationError
+from temporalio.common import SearchAttributePair
+
+from canonical.ids import opportunity_to_project_id, time_to_billing_id
+from canonical.opportunity import OpportunityToProjectInput
+from canonical.time_to_billing import EntriesChanged, ProjectPeriod, TimeToBillingInput
+from gateway import cloudevents, salesforce
+from gateway.deliveries import Refusal as DeliveryRefusal
+from gateway.parsing import json_object
+from gateway.pollers import FEED
+from gateway.routing import (
+    ENTRIES_CHANGED,
+    EntriesChangedData,
+    Refused,
+    Routed,
+    Target,
+    Verdict,
+    entries_data,
+    entry_ref,
+)
+from operations.people import Refused as Unknown
+from operations.sagas import SAGA_QUEUE
+from store.inbox import InboxEvent, Taken
+from workflows.board import BUSINESS_KEY, CORRELATION_ID, SAGA_STATE
+
+OPPORTUNITY: Final = "Opportunity"
+DEAL_WORKFLOW: Final = "OpportunityToProject"
+TIME_WORKFLOW: Final = "ApprovedTimeToBilling"
+CHANGED: Final = "changed"
+
+OpenPeriod = Callable[[str, str], Awaitable[str]]
+"""Returns the billing period that is open for a PSA's project; raises `Refused` of people where
+nobody knows the project."""
+Asked = tuple[str, str]
+"""PSA and project."""
+
+
+@dataclass(frozen=True)
+class EventRouter:
+    """Routes what Dealthread acts upon; all else is ignored, and stays in the inbox to be seen."""
+
+    open_period: OpenPeriod
+    full_id: Callable[[str, str], str] = lambda _crm, id_: id_
+    """Returns the one form of a deal's id, for a CRM connection and an id."""
+
+    async def route(self, events: Sequence[Taken]) -> Sequence[Routed | Refused]:
+        """Return one answer for each event; see `Router`."""
+        periods: dict[Asked, str | Unknown] = {}
+        return [await self._one(each, periods) for each in events]
+
+    async def _one(self, taken: Taken, periods: dict[Asked, str | Unknown]) -> Routed | Refused:
+        event = taken.event
+        if event.protocol == salesforce.PROTOCOL and event.kind == OPPORTUNITY:
+            return Routed(event.id, self._deal(event))
+        if event.kind == ENTRIES_CHANGED:
+            return await self._entries(taken, periods)
+        return Refused(
+            event.id, Verdict.IGNORED, "not_wanted", f"Nothing is done about {event.kind}."
+        )
+
+    async def _entries(self, taken: Taken, periods: dict[Asked, str | Unknown]) -> Routed | Refused:
+        event = taken.event
+        try:
+            data = entries_data(_data(taken))
+        except (ValidationError, DeliveryRefusal):
+            return Refused(
+                event.id, Verdict.DEAD, "invalid_data", f"Its data are not those of {event.kind}."
+            )
+        period = await self._period((event.connection, data.project), periods)
+        if isinstance(period, Unknown):
+            return Refused(event.id, Verdict.DEAD, "unknown_project", str(period))
+        return Routed(event.id, _project(event, data, data.period or period), data.entries)
+
+    async def _period(self, asked: Asked, known: dict[Asked, str | Unknown]) -> str | Unknown:
+        if asked not in known:
+            try:
+                known[asked] = await self.open_period(*asked)
+            except Unknown as error:
+                known[asked] = error
+        return known[asked]
+
+    def _deal(self, event: InboxEvent) -> Target:
+        id_ = self.full_id(event.connection, event.subject)
+        workflow_id = opportunity_to_project_id(event.connection, id_)
+        return Target(
+            workflow=DEAL_WORKFLOW,
+            workflow_id=workflow_id,
+            task_queue=SAGA_QUEUE,
+            start=OpportunityToProjectInput(
+                crm=event.connection, opportunity_id=id_, correlation_id=workflow_id
+            ),
+            summary=f"Opportunity {id_} to project",
+            search_attributes=_attributes(id_, workflow_id),
+        )
+
+
+def _project(event: InboxEvent, data: EntriesChangedData, period: str) -> Target:
+    of = ProjectPeriod(psa=event.connection, project_id=data.project, period=period)
+    return Target(
+        workflow=TIME_WORKFLOW,
+        workflow_id=time_to_billing_id(of.psa, of.project_id, of.period),
+        task_queue=SAGA_QUEUE,
+        start=TimeToBillingInput(of=of, correlation_id=event.correlation_id),
+        signal=CHANGED,
+        message=lambda ids, correlation_id: EntriesChanged(
+            entries=tuple(entry_ref(id_) for id_ in ids), correlation_id=correlation_id
+        ),
+        summary=f"Approved time of {of.project_id} in {of.period}",
+        search_attributes=_attributes(of.project_id, event.correlation_id),
+    )
+
+
+def _attributes(key: str, correlation_id: str) -> tuple[SearchAttributePair[str], ...]:
+    return (
+        SearchAttributePair(SAGA_STATE, "running"),
+        SearchAttributePair(BUSINESS_KEY, key),
+        SearchAttributePair(CORRELATION_ID, correlation_id),
+    )
+
+
+def _data(taken: Taken) -> JsonValue:
+    if taken.event.protocol == FEED:
+        return json_object(taken.body)
+    return cloudevents.data_of(taken)

@@ -1,0 +1,86 @@
+"""Why an entry is not billed yet, and who must act: facts of the subledger as sentences."""
+
+from pydantic import BaseModel
+
+from canonical.entries import HoldReason
+from canonical.rating import Disposition
+from store.subledger import Hold, Why
+
+
+class Reason(BaseModel):
+    """One reason, and who can do something about it."""
+
+    text: str
+    who: str
+
+
+WHO = {
+    HoldReason.BY_HAND: "who held it releases it: starter.py billing unhold",
+    HoldReason.NO_CONTRACT_LINE: "the engagement's owner adds the line or the contract",
+    HoldReason.NO_RATE: "the engagement's owner adds the rate",
+    HoldReason.NO_COST_RATE: "HR adds the cost rate in the HCM",
+    HoldReason.NO_EXCHANGE_RATE: "finance enters the exchange rate in the ERP",
+    HoldReason.RATE_MISMATCH: "the project manager decides which rate holds, then releases it",
+    HoldReason.DUPLICATE_EXPENSE: "the project manager looks at both, then releases or rejects it",
+    HoldReason.UNKNOWN_PERSON: "HR or the PSA's administrator corrects the e-mail address",
+    HoldReason.BILLED_OUTSIDE: "finance takes it off the invoice that was made by hand",
+    HoldReason.PERIOD_CLOSED: "finance opens the period or decides for the next",
+    HoldReason.BAD_QUANTITY: "the person corrects the entry in the PSA",
+}
+
+DISPOSITIONS = {
+    Disposition.TO_BILL: "goes to drafting",
+    Disposition.COVERED_BY_FIXED_FEE: "is covered by the fixed fee",
+    Disposition.DRAWN_FROM_RETAINER: "was drawn from the retainer",
+    Disposition.OVER_CAP: "is over the cap",
+    Disposition.WRITTEN_OFF: "was written off",
+    Disposition.NON_BILLABLE: "is not billable",
+}
+
+NOBODY = "nobody: it goes on by itself"
+
+
+def reasons(facts: Why) -> list[Reason]:
+    """Return every reason that stands between the entry and its invoice."""
+    found = [_held(hold) for hold in facts.holds]
+    found += [
+        Reason(text=f"{each.finding}: {each.detail}", who="finance looks into it")
+        for each in facts.findings
+    ]
+    if facts.changed:
+        text = f"It was {facts.changed} in the PSA while {facts.run_key} holds it"
+        found.append(Reason(text=f"{text}: the run lets it go.", who=NOBODY))
+    if not found or facts.parts:
+        found += _state(facts)
+    return found
+
+
+def _held(hold: Hold) -> Reason:
+    text = f"It is held since {hold.since:%Y-%m-%d} by {hold.owner} ({hold.reason}): {hold.because}"
+    return Reason(text=text, who=WHO[hold.reason])
+
+
+def _state(facts: Why) -> list[Reason]:
+    if facts.state == "unknown":
+        text = "It was never approved in the PSA, as far as Dealthread has read."
+        return [Reason(text=text, who="the approver; or tell it: starter.py approve-time")]
+    if facts.state == "withdrawn":
+        return [Reason(text=f"It was withdrawn: {facts.because}.", who="the approver in the PSA")]
+    if facts.state == "approved" and facts.engagement is None:
+        text = f"Nothing bills project {facts.project_id} on its day."
+        return [Reason(text=text, who="whoever owns the contract: starter.py engagement import")]
+    if facts.state == "approved":
+        text = f"It was approved {facts.approved_at:%Y-%m-%d} and waits for the next billing run."
+        return [Reason(text=text, who=f"{NOBODY}; or now: starter.py billing run")]
+    if facts.parts:
+        return [
+            Reason(
+                text=f"{part.amount} {DISPOSITIONS[part.disposition]} ({part.state}).",
+                who="finance releases the draft"
+                if part.disposition is Disposition.TO_BILL
+                else "nobody: it has its place",
+            )
+            for part in facts.parts
+        ]
+    text = f"It is in {facts.run_key}, which is {facts.run_state}."
+    return [Reason(text=text, who=f"starter.py status {facts.run_key} says where it stands")]

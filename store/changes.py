@@ -1,0 +1,74 @@
+"""Which entries changed in the PSA and have not been read since."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+
+from canonical.entries import EntryKind, EntryRef
+from canonical.model import CanonicalModel
+from store.database import Database
+
+
+class Noted(CanonicalModel):
+    """Changed entries, in the order in which they were noted."""
+
+    entries: tuple[EntryRef, ...]
+    until: int
+    """Give it to `forget` once they are read: what was noted again meanwhile stays."""
+
+
+# Noted again, an entry goes to the end: its newest change is after whatever is being read now.
+_NOTE = text("""
+    INSERT INTO changed_entries (psa, project_id, kind, entry_id, correlation_id)
+    SELECT :psa, :project_id, given.kind, given.id, :correlation_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) WITH ORDINALITY AS given(kind, id, n)
+    ORDER BY given.n
+    ON CONFLICT (psa, project_id, kind, entry_id) DO UPDATE
+    SET seq = DEFAULT, noted_at = now(), correlation_id = excluded.correlation_id
+""")
+
+_NOTED = text("""
+    SELECT kind, entry_id, seq FROM changed_entries
+    WHERE psa = :psa AND project_id = :project_id ORDER BY seq LIMIT :limit
+""")
+
+_FORGET = text("""
+    DELETE FROM changed_entries
+    WHERE psa = :psa AND project_id = :project_id AND seq <= :until
+""")
+
+
+class ChangedEntries:
+    """A list per project, kept until what it names was read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def note(
+        self, psa: str, project_id: str, entries: Sequence[EntryRef], correlation_id: str = ""
+    ) -> None:
+        """Put entries on the list; the same twice stands on it once."""
+        # One order for everybody: two that note the same entries at once wait for one another.
+        unique = sorted(set(entries), key=str)
+        if not unique:
+            return
+        values = {
+            "psa": psa,
+            "project_id": project_id,
+            "kinds": [entry.kind.value for entry in unique],
+            "ids": [entry.id for entry in unique],
+            "correlation_id": correlation_id,
+        }
+        await self._database.run(_NOTE, values)
+
+    async def noted(self, psa: str, project_id: str, limit: int = 5_000) -> Noted:
+        """Return the entries on a project's list."""
+        values = {"psa": psa, "project_id": project_id, "limit": limit}
+        rows = await self._database.rows(_NOTED, values)
+        entries = tuple(EntryRef(kind=EntryKind(row.kind), id=row.entry_id) for row in rows)
+        return Noted(entries=entries, until=rows[-1].seq if rows else 0)
+
+    async def forget(self, psa: str, project_id: str, until: int) -> None:
+        """Take off the list what was noted up to `until`; the same twice is fine."""
+        values = {"psa": psa, "project_id": project_id, "until": until}
+        await self._database.run(_FORGET, values)

@@ -1,0 +1,85 @@
+"""Engagements: which contract bills a project, from which date (DESIGN 4, 10)."""
+
+import json
+from datetime import date
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from canonical.engagement import Engagement
+from store.database import AnyRow, Database
+
+_PUT = text("""
+    INSERT INTO engagements AS engagement (id, psa, project_id, effective_from, client_id, title,
+        default_line, lines, caps)
+    VALUES (:id, :psa, :project_id, :effective_from, :client_id, :title, :default_line,
+        CAST(:lines AS jsonb), CAST(:caps AS jsonb))
+    ON CONFLICT (id, psa, project_id, effective_from) DO UPDATE
+    SET client_id = excluded.client_id, title = excluded.title,
+        default_line = excluded.default_line, lines = excluded.lines, caps = excluded.caps,
+        recorded_at = now()
+    WHERE (engagement.client_id, engagement.title, engagement.default_line, engagement.lines,
+            engagement.caps)
+        IS DISTINCT FROM (excluded.client_id, excluded.title, excluded.default_line,
+            excluded.lines, excluded.caps)
+""")
+
+_OF_PROJECT = text("""
+    SELECT id, psa, project_id, effective_from, client_id, title, default_line,
+        CAST(lines AS text) AS lines, CAST(caps AS text) AS caps
+    FROM engagements WHERE psa = :psa AND project_id = :project_id ORDER BY effective_from
+""")
+
+_IN_FORCE = text("""
+    SELECT id, psa, project_id, effective_from, client_id, title, default_line,
+        CAST(lines AS text) AS lines, CAST(caps AS text) AS caps
+    FROM engagements
+    WHERE psa = :psa AND project_id = :project_id AND effective_from <= :on
+    ORDER BY effective_from DESC LIMIT 1
+""")
+
+
+class EngagementStore:
+    """Versions of engagements by project."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, engagement: Engagement) -> None:
+        """Keep one version; the same again writes nothing, another of its date replaces it.
+
+        Raises:
+            Conflict: another engagement bills the project from the same date.
+        """
+        values = {
+            **engagement.model_dump(exclude={"lines", "caps"}),
+            "lines": json.dumps([line.model_dump(mode="json") for line in engagement.lines]),
+            "caps": json.dumps([cap.model_dump(mode="json") for cap in engagement.caps]),
+        }
+        await self._database.run(_PUT, values)
+
+    async def of_project(self, psa: str, project_id: str) -> tuple[Engagement, ...]:
+        """Return all versions that bill a project, oldest first; empty: nothing bills it."""
+        rows = await self._database.rows(_OF_PROJECT, {"psa": psa, "project_id": project_id})
+        return tuple(_engagement(row) for row in rows)
+
+    async def in_force(self, psa: str, project_id: str, on: date) -> Engagement | None:
+        """Return the version that holds on a day."""
+        values = {"psa": psa, "project_id": project_id, "on": on}
+        row = await self._database.first(_IN_FORCE, values)
+        return None if row is None else _engagement(row)
+
+
+async def engagement_on(
+    session: AsyncConnection, psa: str, project_id: str, on: date
+) -> Engagement | None:
+    """Return the version in force on a day, inside the transaction of `session`."""
+    values = {"psa": psa, "project_id": project_id, "on": on}
+    row = (await session.execute(_IN_FORCE, values)).first()
+    return None if row is None else _engagement(row)
+
+
+def _engagement(row: AnyRow) -> Engagement:
+    return Engagement.model_validate(
+        {**row._mapping, "lines": json.loads(row.lines), "caps": json.loads(row.caps)}
+    )

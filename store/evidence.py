@@ -1,0 +1,52 @@
+"""The approved record as read, sealed before it is stored (DESIGN 5, Evidence)."""
+
+from typing import Protocol
+
+from canonical.entries import Entry
+from store.errors import StoreError
+
+
+class Cipher(Protocol):
+    """Encrypts what must not be readable in the database; the composition provides it."""
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return `data` unreadable, with all that `decrypt` needs."""
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what was encrypted.
+
+        Raises:
+            ValueError: it was encrypted with another key, or tampered with.
+        """
+
+
+class Evidence:
+    """Seals and opens records; without a cipher they are stored as plain JSON."""
+
+    def __init__(self, cipher: Cipher | None) -> None:
+        self._cipher = cipher
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is sealed now is encrypted."""
+        return self._cipher is not None
+
+    def seal(self, entry: Entry) -> bytes:
+        """Return the record as it is stored."""
+        record = entry.model_dump_json().encode()
+        return record if self._cipher is None else self._cipher.encrypt(record)
+
+    def open(self, record: bytes, encrypted: bool) -> Entry:
+        """Return the record as it was read.
+
+        Raises:
+            StoreError: it is encrypted, and there is no key or another one.
+        """
+        if not encrypted:
+            return Entry.model_validate_json(record)
+        if self._cipher is None:
+            raise StoreError("the evidence is encrypted, and no key is configured")
+        try:
+            return Entry.model_validate_json(self._cipher.decrypt(record))
+        except ValueError as error:
+            raise StoreError("the evidence was encrypted with another key") from error
