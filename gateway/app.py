@@ -1,8 +1,6 @@
-"""The HTTP application: `POST /events/{connection}`, health, metrics, the OpenAPI document.
+"""The HTTP application: the door for events, health, metrics, the OpenAPI document.
 
-`make_app` takes what it works with; nothing here is global. The order of a delivery's checks is
-that of their cost: connection, content type, size, signature, content; then the inbox, then the
-answer.
+`make_app` takes what it works with; nothing here is global.
 """
 
 import asyncio
@@ -14,30 +12,19 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from gateway.answers import problem
-from gateway.deliveries import Delivery, Receiver, Refusal, invalid
-from gateway.description import DESCRIPTION, EVENTS, HEALTH, METRICS, described
+from gateway.deliveries import Receiver, Refusal
+from gateway.description import DESCRIPTION, HEALTH, METRICS, described
+from gateway.door import EventsDoor
 from gateway.metrics import GatewayMetrics
 from gateway.writer import InboxWriter
-from store.errors import Conflict, StoreError
 from store.inbox import Inbox
 
-BODY_SECONDS: Final = 10
-"""How long a body may take to arrive."""
 PROBE_SECONDS: Final = 3.0
-UNKNOWN: Final = "(unknown)"
-"""What a connection that is not configured is counted under: names of strangers are no labels."""
-
-NO_CONNECTION: Final = Refusal(404, "unknown_connection", "No such connection sends events here.")
-NOT_STORABLE: Final = invalid("A value of the event can't be stored.")
-UNAVAILABLE: Final = Refusal(503, "unavailable", "The inbox can't be reached: send it again.")
 
 Probe = Callable[[], Awaitable[object]]
 
@@ -58,11 +45,12 @@ class Parts:
 
 def make_app(parts: Parts) -> FastAPI:
     """Return the application; it writes to the inbox while its lifespan lasts."""
-    gateway = _Gateway(parts)
+    pages = _Pages(parts)
+    writer = InboxWriter(parts.inbox, parts.metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with gateway.writer.running():
+        async with writer.running():
             yield
 
     app = FastAPI(
@@ -73,39 +61,17 @@ def make_app(parts: Parts) -> FastAPI:
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
     )
-    # Plain routes: nothing is validated by signature, since nothing is believed before its proof.
-    app.add_api_route("/events/{connection}", gateway.receive, methods=["POST"], **EVENTS)
-    app.add_api_route("/healthz", gateway.healthz, methods=["GET"], **HEALTH)
-    app.add_api_route("/metrics", gateway.page, methods=["GET"], **METRICS)
+    app.add_middleware(EventsDoor, receivers=parts.receivers, writer=writer, metrics=parts.metrics)
+    app.add_api_route("/healthz", pages.healthz, methods=["GET"], **HEALTH)
+    app.add_api_route("/metrics", pages.metrics, methods=["GET"], **METRICS)
     app.add_exception_handler(HTTPException, _no_such_thing)
-    app.add_exception_handler(RequestValidationError, _not_understood)
     described(app, sorted(parts.receivers))
     return app
 
 
-class _Gateway:
+class _Pages:
     def __init__(self, parts: Parts) -> None:
-        self.writer = InboxWriter(parts.inbox, parts.metrics)
         self._parts = parts
-
-    async def receive(self, request: Request) -> Response:
-        """Take what a connected system tells."""
-        name = request.path_params["connection"]
-        receiver = self._parts.receivers.get(name)
-        if receiver is None:
-            return self._refused(UNKNOWN, NO_CONNECTION, problem)
-        try:
-            events = receiver.read(await _delivery(request, name, receiver))
-            await self.writer.put(events)
-        except Refusal as refusal:
-            return self._refused(name, refusal, receiver.refused)
-        except Conflict as error:
-            _log.warning("event_not_storable", connection=name, error=str(error))
-            return self._refused(name, NOT_STORABLE, receiver.refused)
-        except StoreError as error:
-            _log.error("inbox_unavailable", connection=name, error=str(error))
-            return self._refused(name, UNAVAILABLE, receiver.refused)
-        return receiver.accepted(events)
 
     async def healthz(self) -> Response:
         """Answer 200 while every server answers, else 503; always say which."""
@@ -125,66 +91,10 @@ class _Gateway:
             HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE,
         )
 
-    async def page(self) -> Response:
+    async def metrics(self) -> Response:
         """Answer with what is counted here."""
         page = await self._parts.metrics.page(self._parts.inbox)
         return Response(page, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    def _refused(
-        self, name: str, refusal: Refusal, answer: Callable[[Refusal], Response]
-    ) -> Response:
-        self._parts.metrics.refused.labels(name, refusal.reason).inc()
-        _log.info("delivery_refused", connection=name, reason=refusal.reason)
-        return answer(refusal)
-
-
-async def _delivery(request: Request, name: str, receiver: Receiver) -> Delivery:
-    """Read a request within its limits.
-
-    Raises:
-        Refusal: its type or size is not one that the sender may use.
-    """
-    headers = request.headers
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in receiver.media_types:
-        wanted = " or ".join(sorted(receiver.media_types))
-        raise Refusal(415, "wrong_content_type", f"The content type must be {wanted}.")
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal(415, "wrong_content_encoding", "The body must not be compressed.")
-    body = await _body(request, receiver.body_limit)
-    return Delivery(name, media_type, _single(headers), request.query_params, body)
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > limit:
-        raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise _too_large(limit)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise Refusal(408, "too_slow", "The body took too long to arrive.") from None
-    except ClientDisconnect:
-        raise invalid("The body is cut off.", "cut_off") from None
-    return b"".join(chunks)
-
-
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "too_large", f"The body is longer than {limit} bytes.")
-
-
-def _single(headers: Headers) -> dict[str, str]:
-    """Return headers by name; one sent twice makes no second reading: both stand in it."""
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found[name] = f"{found[name]},{value}" if name in found else value
-    return found
 
 
 async def _answers(probe: Probe) -> bool:
@@ -203,7 +113,3 @@ async def _no_such_thing(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         answer.headers.update(error.headers or {})
     return answer
-
-
-async def _not_understood(_request: Request, _error: Exception) -> Response:
-    return problem(invalid("The request can't be understood."))

@@ -57,7 +57,7 @@ def _error(text: str, *, content: bool = True) -> dict[str, Any]:
     return {"description": text, "content": (PROBLEM | ACK_FALSE) if content else PROBLEM}
 
 
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+REFUSALS: Final[dict[int, dict[str, Any]]] = {
     400: _error("Cut off, no JSON or XML, NaN, or not what the kind sends."),
     401: _error("No signature, a wrong or stale one; a wrong key or organisation."),
     404: _error("No such connection sends events here.", content=False),
@@ -83,43 +83,39 @@ SIGNATURES: Final = [
 ]
 EVENTS: Final[dict[str, Any]] = {
     "summary": "Take what a connected system tells",
-    "operation_id": "receive_events",
-    "response_class": Response,
-    "status_code": 202,
+    "operationId": "receive_events",
     "responses": {
-        200: {
+        "200": {
             "description": "Salesforce: the whole message is in the inbox.",
             "content": {
                 "text/xml": {"schema": {"type": "string"}, "example": ANSWER.format(ack="true")}
             },
         },
-        202: {
+        "202": {
             "description": "The event is in the inbox, be it from an earlier delivery.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Received"}}},
         },
-        **REFUSALS,
+        **{str(status): refusal for status, refusal in REFUSALS.items()},
     },
-    "openapi_extra": {
-        "parameters": [
-            *SIGNATURES,
-            {
-                "name": "key",
-                "in": "query",
-                "required": False,
-                "schema": {"type": "string"},
-                "description": "Salesforce: the secret of the address, where one is configured.",
+    "parameters": [
+        *SIGNATURES,
+        {
+            "name": "key",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Salesforce: the secret of the address, where one is configured.",
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object"}, "example": STRIPE},
+            "application/cloudevents+json": {
+                "schema": {"$ref": "#/components/schemas/CloudEvent"},
+                "example": CLOUDEVENT,
             },
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"type": "object"}, "example": STRIPE},
-                "application/cloudevents+json": {
-                    "schema": {"$ref": "#/components/schemas/CloudEvent"},
-                    "example": CLOUDEVENT,
-                },
-                "text/xml": {"schema": {"type": "string"}, "example": OUTBOUND},
-            },
+            "text/xml": {"schema": {"type": "string"}, "example": OUTBOUND},
         },
     },
 }
@@ -192,11 +188,9 @@ def _document(app: FastAPI, connections: Sequence[str]) -> dict[str, Any]:
         routes=app.routes,
     )
     place = {"type": "string"} | ({"enum": list(connections)} if connections else {})
-    operation = document["paths"]["/events/{connection}"]["post"]
-    operation["parameters"] = [
-        {"name": "connection", "in": "path", "required": True, "schema": place},
-        *operation["parameters"],
-    ]
+    parameter = {"name": "connection", "in": "path", "required": True, "schema": place}
+    operation = EVENTS | {"parameters": [parameter, *EVENTS["parameters"]]}
+    document["paths"] = {"/events/{connection}": {"post": operation}} | document["paths"]
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(SCHEMAS)
     for model in (Received, Problem):

@@ -69,7 +69,11 @@ class SalesforceReceiver:
         notifications = message.findall(f"{OUTBOUND}Notification")
         if not 0 < len(notifications) <= NOTIFICATIONS_MAX:
             raise invalid(f"A message has 1 to {NOTIFICATIONS_MAX} notifications.")
-        return [_event(delivery.connection, each) for each in notifications]
+        if len(notifications) == 1:
+            return [_event(delivery.connection, notifications[0], delivery.body)]
+        return [
+            _event(delivery.connection, each, tostring(each, "utf-8")) for each in notifications
+        ]
 
     def accepted(self, events: Sequence[NewEvent]) -> Response:
         """Acknowledge the whole message."""
@@ -107,7 +111,7 @@ def _message(body: bytes) -> Element:
     return message
 
 
-def _event(connection: str, notification: Element) -> NewEvent:
+def _event(connection: str, notification: Element, body: bytes) -> NewEvent:
     notification_id = _text(notification, f"{OUTBOUND}Id")
     record = next(iter(notification.iterfind(f"{OUTBOUND}sObject")), None)
     kind = "" if record is None else record.get(f"{SCHEMA}type", "").rpartition(":")[2]
@@ -120,7 +124,7 @@ def _event(connection: str, notification: Element) -> NewEvent:
         protocol=PROTOCOL,
         kind=kind,
         subject=record_id,
-        body=tostring(notification, "utf-8"),
+        body=body,
         correlation_id=notification_id,
     )
 

@@ -50,7 +50,7 @@ from workflows.step import Step
 
 Q = TypeVar("Q", bound=RunRequest)
 
-PLAN = Step(ref.PLAN_BILLING_RUN, "Find the engagement", Role.PSA)
+PLAN = Step(ref.PLAN_BILLING_RUN, "Find the engagement", Role.PSA, own=True)
 TAKE_IN = Step(ref.TAKE_IN, "Take in what changed", Role.PSA)
 CLAIM_ENTRIES = Step(
     ref.CLAIM_ENTRIES, "Claim the approved entries", Role.PSA, ref.UNDO_CLAIM_ENTRIES, own=True

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from adapters.errors import ContractBroken, Forbidden, Invalid
+from adapters.errors import ContractBroken, Forbidden, Invalid, Unsupported
 from adapters.kantata.client import id_of, listing
 from adapters.kantata.config import KantataConfig
+from adapters.kantata.feed import ChangeFeed
 from adapters.kantata.records import API, USED_BY, Records
 from adapters.ports import Check
 
@@ -17,6 +18,10 @@ READ: Final[Mapping[str, Mapping[str, str]]] = {
     "external_references": {"subject_type": "Workspace"},
     "users": {},
     "rate_cards": {},
+    "roles": {},
+    "timesheet_submissions": {},
+    "expense_report_submissions": {},
+    "time_adjustments": {},
     **USED_BY,
 }
 """The collections that the acts read -> what their lists need."""
@@ -51,6 +56,12 @@ class ConnectionCheck:
                 self.fields,
                 "Create the text fields 'Integration key' with the unique constraint for projects, "
                 "groups and tasks, and put their ids under settings.integration_key_fields.",
+            ),
+            Check(
+                "feed",
+                self.feed,
+                "Without the feed Dealthread lists what changed, and sees deletions only when it "
+                "reconciles: book subscribed events, or leave it so.",
             ),
         )
 
@@ -105,3 +116,11 @@ class ConnectionCheck:
                 field="integration_key_fields",
             )
         return f"{len(wanted)} unique key fields are there"
+
+    async def feed(self) -> str:
+        """See whether there is a change feed; an account may do without (section 14)."""
+        try:
+            types = await ChangeFeed(self._records).event_types()
+        except Unsupported:
+            return "no change feed: changes will be listed instead"
+        return f"the change feed knows {len(types)} of our event types"

@@ -1,7 +1,7 @@
 """Charges, periods and rates to NetSuite JSON and SuiteQL, and rows back; pure.
 
-Sources: vendor page sections 4.3 (SuiteQL), 5.6 (charge), 5.12 (periods and rates). The page names no
-columns of `charge` and `currencyrate`: those asked for are unverified, and the connection check
+Sources: vendor page sections 4.3 (SuiteQL), 5.6 (charge), 5.12 (periods and rates). The page names
+no columns of `charge` and `currencyrate`: those asked for are unverified, and the connection check
 asks these very queries.
 """
 

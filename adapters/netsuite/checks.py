@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from adapters.errors import ContractBroken, Invalid
-from adapters.netsuite import mapping
+from adapters.errors import ContractBroken, Invalid, NotFound
+from adapters.netsuite import billing_mapping, cost_mapping, mapping
 from adapters.netsuite.config import NetSuiteConfig
 from adapters.netsuite.records import ROOT, RecordService, json_object
 from adapters.ports import Check
@@ -44,7 +44,18 @@ class ConnectionCheck:
                 f"Create the entity field {self._config.psa_project_field} and apply it to "
                 "projects, or name yours in settings.psa_project_field.",
             ),
-            Check("mappings", self.mappings, "Correct settings.currencies or settings.terms."),
+            Check(
+                "mappings",
+                self.mappings,
+                "Correct settings.currencies, terms, charge_items, charge_types, cost_item or "
+                "expense_categories.",
+            ),
+            Check(
+                "billing",
+                self.billing,
+                "Give the role Charges, Track Time, Expense Reports, Employees, Accounting "
+                "Periods and Currency Exchange Rates; correct settings.date_format.",
+            ),
         )
 
     async def reach(self) -> str:
@@ -102,9 +113,34 @@ class ConnectionCheck:
         """Compare the configured internal ids with those of the account."""
         wrong = await self._unknown("currency", self._config.currencies)
         wrong += await self._unknown("term", self._config.terms)
+        items = {**self._config.charge_items, "cost_item": self._config.cost_item}
+        wrong += [name for name, id_ in items.items() if not await self._is_item(id_)]
+        wrong += await self._unknown("chargetype", self._config.charge_types)
+        wrong += await self._unknown("expensecategory", self._config.expense_categories)
         if wrong:
             raise Invalid(f"These have ids that do not exist: {', '.join(wrong)}.", field=wrong[0])
-        return "currencies and terms exist"
+        return "currencies, terms, items, charge types and expense categories exist"
+
+    async def billing(self) -> str:
+        """Ask the queries of charges and cost about records that cannot exist; read the books."""
+        ask, nobody, today = self._records.query, "dt-nobody", datetime.now(UTC).date()
+        await ask(billing_mapping.charge_query([nobody]), "look for charges")
+        await ask(cost_mapping.time_query([nobody]), "look for cost of time")
+        await ask(cost_mapping.expense_query([nobody]), "look for expenses")
+        await ask(cost_mapping.employee_query([nobody]), "look for employees")
+        await ask(billing_mapping.rate_query(["0"], today, today), "read exchange rates")
+        rows = await ask(billing_mapping.period_query(today, today), "read accounting periods")
+        periods = [billing_mapping.period_from(row, self._config) for row in rows]
+        if not periods:
+            raise Invalid("There is no accounting period for today.", field="accountingperiod")
+        return f"charges, cost and rates can be read; today is in {periods[0].name}"
+
+    async def _is_item(self, id_: str) -> bool:
+        try:
+            await self._records.read("serviceSaleItem", id_, "read an item", {"fields": "id"})
+        except NotFound:
+            return False
+        return True
 
     async def _unknown(self, table: str, mapped: Mapping[str, str]) -> list[str]:
         query = f"SELECT id FROM {table} ORDER BY id"  # noqa: S608 - a constant of ours

@@ -4,7 +4,7 @@ Sources: vendor page sections 5.5 (time), 5.7 (expenses). Time is upserted by ex
 is created: a repeated upsert would append its line again (section 4), a repeated create is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from adapters.errors import ClosedPeriod, Rejected
@@ -23,6 +23,8 @@ from canonical.records import UndoReceipt, UndoResult
 
 TIME: Final = "timeBill"
 REPORT: Final = "expenseReport"
+Find = Callable[[Sequence[ExternalId]], Awaitable[tuple[PostedCost, ...]]]
+
 LOOK_MAX: Final = 250
 """External ids of one look: with those of reversals twice as many."""
 
@@ -44,15 +46,24 @@ class Costs:
 
         One query of time; a second one, of expense reports, for what the first did not find.
         """
-        found: dict[str, PostedCost] = {}
-        for row in await self._time(external_ids):
-            cost = money_from(row, "cost", "costcurrency", self._config)
-            found[str(row["externalid"])] = self._posted(row, cost)
-        rest = [each for each in external_ids if each not in found]
-        for row in await self._reports(rest):
-            cost = money_from(row, "foreigntotal", "currency", self._config)
-            found[str(row["externalid"])] = self._posted(row, cost)
+        time = await self._find_time(external_ids)
+        there = {each.external_id for each in time}
+        rest = [each for each in external_ids if each not in there]
+        found = {each.external_id: each for each in (*time, *await self._find_reports(rest))}
         return tuple(found[each] for each in external_ids if each in found)
+
+    async def _find_time(self, external_ids: Sequence[ExternalId]) -> tuple[PostedCost, ...]:
+        rows = await self._time(external_ids)
+        return tuple(
+            self._posted(row, money_from(row, "cost", "costcurrency", self._config)) for row in rows
+        )
+
+    async def _find_reports(self, external_ids: Sequence[ExternalId]) -> tuple[PostedCost, ...]:
+        rows = await self._reports(external_ids)
+        return tuple(
+            self._posted(row, money_from(row, "foreigntotal", "currency", self._config))
+            for row in rows
+        )
 
     async def post(
         self, external_ids: Sequence[ExternalId], batch: CostBatch
@@ -75,16 +86,16 @@ class Costs:
         await self._periods.refuse_closed((item.on for item in batch.items), act)
         names = {id_: item.item for id_, item in pairs}
         posted = [
-            *await self._write(Post("PUT", TIME, act, time, names)),
-            *await self._write(Post("POST", REPORT, act, reports, names)),
+            *await self._write(Post("PUT", TIME, act, time, names), self._find_time),
+            *await self._write(Post("POST", REPORT, act, reports, names), self._find_reports),
         ]
         by_id = {each.external_id: each for each in posted}
         return tuple(by_id[each] for each in external_ids)
 
-    async def _write(self, post: Post) -> tuple[PostedCost, ...]:
+    async def _write(self, post: Post, find: Find) -> tuple[PostedCost, ...]:
         if not post.bodies:
             return ()
-        return await post_batch(self._batches, post, lambda: self.find(list(post.bodies)))
+        return await post_batch(self._batches, post, lambda: find(list(post.bodies)))
 
     async def remove(self, external_ids: Sequence[ExternalId]) -> UndoReceipt:
         """Delete what is not posted yet; reverse posted time.

@@ -24,7 +24,7 @@ class StripeConfig(VendorSettings):
     """Sent with every call: what an invoice looks like depends on it (vendor page 1)."""
     time_zone: str = "UTC"
     """The account's time zone: Stripe keeps seconds where we mean days."""
-    product: str = Field("", pattern=r"^$|" + ID[1:])
+    product: str = Field("", pattern=r"^$|" + ID)
     """Product of lines with a price per unit; without one they show their amount alone."""
     tax_rates: Mapping[str, tuple[str, ...]] = {}
     """Tax category of a contract line -> ids of Stripe's tax rates; none for an empty tuple."""

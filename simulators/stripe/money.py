@@ -12,8 +12,8 @@ from simulators.stripe.state import Fields
 
 _CODES = (
     "aed ars aud bgn bhd bif brl cad chf clp cop czk djf dkk eur gbp gnf hkd huf idr ils inr isk"
-    " jod jpy kes kmf krw kwd mad mga mxn myr nok nzd omr pen php pln pyg qar ron rwf sar sek sgd thb"
-    " tnd try twd uah ugx usd uyu vnd vuv xaf xof xpf zar"
+    " jod jpy kes kmf krw kwd mad mga mxn myr nok nzd omr pen php pln pyg qar ron rwf sar sek sgd"
+    " thb tnd try twd uah ugx usd uyu vnd vuv xaf xof xpf zar"
 )
 CURRENCIES = frozenset(_CODES.split())
 THREE_DECIMALS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})

@@ -44,7 +44,7 @@ class Broken:
 
 STEPS = {
     "salesforce": ["reach", "clock", "sign in", "fields", "read"],
-    "netsuite": ["reach", "sign in", "permission", "fields", "mappings"],
+    "netsuite": ["reach", "sign in", "permission", "fields", "mappings", "billing"],
 }
 SIGN_INS = [
     ("salesforce", "client_credentials"),

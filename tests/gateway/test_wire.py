@@ -241,8 +241,9 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     "entries, no period": (structured(data(period="2026-13")), 400, "invalid_data"),
     "entries, binary": (binary({"project": "1"}), 400, "invalid_data"),
     "nobody": (Request("/events/nobody", b"{}"), 404, "unknown_connection"),
-    "no name": (Request("/events/", b"{}"), 404, "no_such_thing"),
-    "a path": (Request("/events/..%2fetc", b"{}"), 404, "no_such_thing"),
+    "no name": (Request("/events/", b"{}"), 404, "unknown_connection"),
+    "a path": (Request("/events/..%2fetc", b"{}"), 404, "unknown_connection"),
+    "another page": (Request("/event", b"{}"), 404, "no_such_thing"),
 }
 
 

@@ -306,7 +306,7 @@ class TestAllocation:
         """Who comes first decides whose part is over a cap, never how much is: of what is taken."""
         found = [each for each in rated(*claim, terms=terms) if each.adjusts is None]
         caps, retainers = data.draw(standings(terms.currency))
-        if found and found[0].base is Disposition.DRAWN_FROM_RETAINER:
+        if terms.type is ContractLineType.RETAINER:
             # Whether fees or expenses are overage depends on who comes first.
             caps = [each for each in caps if each.cap.id != "FEES"]
         mixed = list(found)

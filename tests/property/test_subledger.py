@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from canonical.entries import Entry, EntryKind, EntryRef
+from canonical.rating import Disposition
 from store import Store
 from store.database import Database
 from tests.store.billing import (
@@ -193,12 +194,17 @@ class SubledgerMachine(RuleBasedStateMachine):
         minutes=st.integers(1, 60),
         adjustment=st.booleans(),
         task=st.sampled_from(["100", "101"]),
+        undone=st.booleans(),
     )
-    def approve_and_place(self, run: int, minutes: int, adjustment: bool, task: str) -> None:
-        """An approval, billed at once as far as it can still be undone."""
+    def approve_and_place(
+        self, run: int, minutes: int, adjustment: bool, task: str, undone: bool
+    ) -> None:
+        """An approval, billed at once as far as it can still be undone; undone at once, perhaps."""
         self.approve("1", minutes, task, adjustment)
         if self.stage[run] != "placed":
             self.go_on(run, "placed", 1)
+        if undone:
+            self.undo(run, 1)
 
     @rule(minutes=st.lists(st.integers(1, 200), min_size=2, max_size=4))
     def approve_several(self, minutes: list[int]) -> None:
@@ -264,6 +270,10 @@ class SubledgerMachine(RuleBasedStateMachine):
         elif self.stage[run] == "rated":
             placed = await runs.place(key, allocate, DAY)
             self.placed.update(each.disposition.value for each in placed.amounts)
+            self.placed["given back"] += any(
+                each.amount.amount < 0 and each.disposition is not Disposition.OVER_CAP
+                for each in placed.amounts
+            )
         else:
             await runs.hand_over(key)
 
@@ -272,6 +282,7 @@ class SubledgerMachine(RuleBasedStateMachine):
         """Roll a run back, from wherever it is."""
         if self.stage[run] == "new":
             return
+        self.placed["undone"] += self.stage[run] == "placed"
         for _ in range(times):
             self.do(self.store.runs.unplace(self.key(run)))
             self.do(self.store.runs.release(self.key(run)))
@@ -329,7 +340,9 @@ def test_acts_in_any_order_keep_every_invariant(database_url: SecretStr) -> None
         loop.run_until_complete(database.aclose())
         loop.close()
     # A machine that never gets there proves nothing.
-    assert min(placed[each] for each in ("to_bill", "over_cap", "drawn_from_retainer")) >= 5, placed
+    assert min(placed[each] for each in ("to_bill", "over_cap", "given back", "undone")) >= 5, (
+        placed
+    )
 
 
 @pytest.mark.parametrize(

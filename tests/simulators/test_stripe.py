@@ -66,7 +66,8 @@ def verified(delivery: tuple[bytes, str], secret: str) -> dict[str, object]:
         ("l[1][a]=2&l[0][a]=1", {"l": [{"a": "1"}, {"a": "2"}]}),
         ("e[]=a&e[]=b", {"e": ["a", "b"]}),
         ("i[][p]=a&i[][q]=1&i[][p]=b", {"i": [{"p": "a", "q": "1"}, {"p": "b"}]}),
-        ("metadata[0]=x&l[0][metadata][1]=y", {"metadata": {"0": "x"}, "l": [{"metadata": {"1": "y"}}]}),
+        ("metadata[0]=x", {"metadata": {"0": "x"}}),
+        ("l[0][metadata][1]=y", {"l": [{"metadata": {"1": "y"}}]}),
         ("n=%C3%9Cber+uns%5B%5D", {"n": "Über uns[]"}),
     ],
 )  # fmt: skip
@@ -132,7 +133,7 @@ async def test_the_same_key_gives_the_same_answer_for_a_day(client: Client) -> N
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["Original-Request"] == first.headers["Request-Id"]
     for path, params in (("customers", {"name": "Bolt"}), ("products", {"name": "Acme"})):
-        error = await client.refused(path, KEY, **params)  # type: ignore[arg-type]
+        error = await client.refused(path, KEY, **params)
         assert (error["status"], error["type"]) == (400, "idempotency_error")
     assert await made(client) == 1
     assert await client.effects() == [("create", "customer", None)]
@@ -194,7 +195,7 @@ async def test_lists_go_from_new_to_old_by_cursor(client: Client) -> None:
     page = await client.get("customers", limit=2, ending_before=ids[3])
     assert ([row["id"] for row in page["data"]], page["has_more"]) == (ids[1:3], True)
     for wrong in ({"limit": 101}, {"limit": 0}, {"starting_after": "cus_none"}, {"nmae": "x"}):
-        answer = await client.send("GET", "customers", **wrong)  # type: ignore[arg-type]
+        answer = await client.send("GET", "customers", **wrong)
         assert answer.status_code == 400, answer.text
 
 
