@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHistory
 
 from canonical.saga import Outcome, Verb, WorkItem
+from tests.sagas.matrix import correlation
 from tests.sagas.scenes import (
     LAST_UNDOABLE,
     Handle,
@@ -30,19 +31,29 @@ from tests.sagas.scenes import (
     roll_back,
     sweep,
 )
+from tests.support.billing import billed_account, entries_of, run_ended, start_run, tell
 from tests.support.world import World
 from workflows.opportunity_to_project import OpportunityToProject
 
-HISTORIES = Path(__file__).parents[1] / "histories" / OpportunityToProject.__name__
+FOLDER = Path(__file__).parents[1] / "histories"
+HISTORIES = FOLDER / OpportunityToProject.__name__
 SIZE_MAX = 150_000
 
 Scene = Callable[[World, str], Awaitable[WorkflowHistory]]
 SCENES: dict[str, Scene] = {}
+BILLING: dict[str, Scene] = {}
+"""Scenes over approved time; the account is one with a project to bill."""
 
 
 def scene(play: Scene) -> Scene:
     """Register a path under its function's name."""
     SCENES[play.__name__] = play
+    return play
+
+
+def billing(play: Scene) -> Scene:
+    """Register a path of billing under its function's name."""
+    BILLING[play.__name__] = play
     return play
 
 
@@ -207,6 +218,72 @@ async def finish_parked(world: World, handle: Handle, item: WorkItem) -> None:
     assert (await roll_back(world, handle, item)).outcome is Outcome.ROLLED_BACK
 
 
+@billing
+async def billed(world: World, account: str) -> WorkflowHistory:
+    handle = await start_run(world, account)
+    assert (await world.finished(handle)).outcome is Outcome.COMPLETED
+    return await handle.fetch_history()
+
+
+@billing
+async def nothing_to_bill(world: World, account: str) -> WorkflowHistory:
+    assert (await world.finished(await start_run(world, account))).outcome is Outcome.COMPLETED
+    handle = await start_run(world, account, number=2)
+    assert (await world.finished(handle)).outcome is Outcome.COMPLETED
+    return await handle.fetch_history()
+
+
+@billing
+async def charges_refused_and_retried(world: World, account: str) -> WorkflowHistory:
+    await break_billing(world, account, "netsuite", "post_charges")
+    handle = await start_run(world, account)
+    await world.decide(await world.parked(handle, "post_charges"), Verb.RETRY)
+    assert (await world.finished(handle)).outcome is Outcome.COMPLETED
+    return await handle.fetch_history()
+
+
+@billing
+async def costs_refused_and_rolled_back(world: World, account: str) -> WorkflowHistory:
+    await break_billing(world, account, "netsuite", "post_costs")
+    handle = await start_run(world, account)
+    await world.decide(await world.parked(handle, "post_costs"), Verb.ROLL_BACK)
+    assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
+    return await handle.fetch_history()
+
+
+@billing
+async def held_while_reserved(world: World, account: str) -> WorkflowHistory:
+    held = await break_billing(world, account, "kantata", "reserve_entries", "hold")
+    handle = await start_run(world, account)
+    await world.control.wait_for_fault("kantata", account, held)
+    entry, *_ = await entries_of(world, account)
+    await world.store.subledger.hold(
+        f"kantata@{account}", [entry], owner="olivia", because="disputed"
+    )
+    await world.control.release("kantata", account)
+    assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
+    return await handle.fetch_history()
+
+
+@billing
+async def gathered(world: World, account: str) -> WorkflowHistory:
+    handle = await tell(world, account, await entries_of(world, account))
+    await run_ended(world, account)
+    await tell(world, account, (await entries_of(world, account))[:3])
+    await run_ended(world, account, number=2)
+    recorded: WorkflowHistory = await handle.fetch_history()
+    await handle.terminate("recorded")
+    return recorded
+
+
+async def break_billing(
+    world: World, account: str, vendor: str, step: str, kind: str = "reject"
+) -> str:
+    """Arm a fault at the first write of a billing step; return its id."""
+    match: dict[str, JsonValue] = {"correlation": correlation(step), "write": True}
+    return await world.control.add_fault(vendor, account, match, kind)
+
+
 def scrubbed(value: JsonValue) -> JsonValue:
     """Return a history without what tells of the machine that recorded it: no replay reads it."""
     if isinstance(value, dict):
@@ -219,12 +296,23 @@ def scrubbed(value: JsonValue) -> JsonValue:
 
 @pytest.mark.parametrize("name", SCENES)
 async def test_record(world: World, name: str) -> None:
-    recorded = await SCENES[name](world, await world.account())
+    keep(HISTORIES, name, await SCENES[name](world, await world.account()))
+
+
+@pytest.mark.parametrize("name", BILLING)
+async def test_record_billing(world: World, name: str) -> None:
+    recorded = await BILLING[name](world, await billed_account(world))
+    kind = recorded.events[0].workflow_execution_started_event_attributes.workflow_type.name
+    keep(FOLDER / kind, name, recorded)
+
+
+def keep(folder: Path, name: str, recorded: WorkflowHistory) -> None:
+    """Write a history down."""
     document = {"workflow_id": recorded.workflow_id, **recorded.to_json_dict()}
     text = json.dumps(scrubbed(document), ensure_ascii=False, separators=(",", ":")) + "\n"
     assert len(text) < SIZE_MAX
-    HISTORIES.mkdir(parents=True, exist_ok=True)
-    (HISTORIES / f"{name}.json").write_text(text, encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A project with approved time and expenses, its contract, and its billing runs."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -19,15 +20,22 @@ from canonical.engagement import (
     ExpenseRule,
 )
 from canonical.entries import EntryKind, EntryRef
-from canonical.ids import billing_run_id
+from canonical.ids import billing_run_id, time_to_billing_id
 from canonical.money import Money
 from canonical.provisioning import Dimensions
 from canonical.rating import Disposition
 from canonical.saga import SagaResult
-from canonical.time_to_billing import BillingRunInput, ProjectPeriod
+from canonical.time_to_billing import (
+    BillingRunInput,
+    EntriesChanged,
+    ProjectPeriod,
+    TimeToBillingInput,
+    TimeToBillingResult,
+)
 from operations.sagas import SAGA_QUEUE
 from tests.support.world import World
 from workflows.billing_run import BillingRun
+from workflows.time_to_billing import ApprovedTimeToBilling
 
 NUMBER = 4
 """Of the seeded project: time and materials beside a fixed fee, in USD, with some expenses."""
@@ -132,6 +140,42 @@ async def start_run(
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
+
+
+async def tell(
+    world: World, account: str, entries: Sequence[EntryRef], project_id: str = AT_PROJECT
+) -> WorkflowHandle[ApprovedTimeToBilling, TimeToBillingResult]:
+    """Signal that entries changed, as the drain does: the period is started if it sleeps."""
+    of = period_of(account, project_id)
+    return await world.env.client.start_workflow(
+        ApprovedTimeToBilling.run,
+        TimeToBillingInput(of=of),
+        id=time_to_billing_id(of.psa, of.project_id, of.period),
+        task_queue=SAGA_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal="changed",
+        start_signal_args=[EntriesChanged(entries=tuple(entries))],
+    )
+
+
+async def run_ended(
+    world: World, account: str, project_id: str = AT_PROJECT, number: int = 1
+) -> None:
+    """Wait until the period has heard of the end of its run."""
+    of = period_of(account, project_id)
+    handle = world.env.client.get_workflow_handle_for(
+        ApprovedTimeToBilling.run, time_to_billing_id(of.psa, of.project_id, of.period)
+    )
+    run = billing_run_id(of.psa, of.project_id, of.period, number)
+
+    async def ended() -> bool:
+        known = await world.store.sagas.state(run)
+        if known is None or known.outcome is None:
+            return False
+        return (await handle.query(ApprovedTimeToBilling.view)).open_run != number
+
+    await world.eventually(ended, f"the end of {run}")
 
 
 async def assert_billed(world: World, account: str, project_id: str = AT_PROJECT) -> None:
