@@ -96,7 +96,7 @@ class BillingActivities:
             taken = await store.entries.take_in(mine, seen_at)
             gone = tuple(set(noted.entries) - {entry.ref for entry in mine})
             if gone:
-                lost = await store.entries.vanished(of.psa, gone, seen_at)
+                lost = await store.entries.vanished(of.psa, gone, seen_at, of.project_id)
                 taken = _sum(taken, lost)
             await store.changes.forget(of.psa, of.project_id, noted.until)
             return taken.model_copy(update={"read": len(noted.entries)})

@@ -21,6 +21,8 @@ Posted = TypeVar("Posted", PostedCharge, PostedCost)
 
 CHARGES: Final = "charges"
 COSTS: Final = "costs"
+PORTION: Final = 100
+"""Lines of one call to the ERP: what NetSuite takes in a batch (decision 0010)."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ class PostingActivities:
 
         async def write() -> Receipt:
             missing = [index for index, want in enumerate(wanted) if want.id not in there]
-            there.update({posted.external_id: posted for posted in await post(missing)})
+            for first in range(0, len(missing), PORTION):
+                portion = missing[first : first + PORTION]
+                there.update({posted.external_id: posted for posted in await post(portion)})
             receipt = self._whole(call, wanted, there, amount)
             if receipt is None:
                 raise StepFailed(_lost(call, len(wanted), len(there)))

@@ -112,7 +112,7 @@ _TAKE = """
 """
 _UNDO = """
     {0} = {0} - greatest(net.net, 0), pending = pending - greatest(net.net, 0),
-    relieving = relieving
+    relieving = relieving - greatest(-net.net, 0)
 """
 _SETTLE = """
     {0} = {0} - greatest(-net.net, 0), pending = pending - greatest(net.net, 0),

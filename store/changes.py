@@ -38,6 +38,16 @@ _FORGET = text("""
 """)
 
 
+_PROJECTS = text("""
+    SELECT DISTINCT ON (version.kind, version.entry_id) version.kind, version.entry_id,
+        version.project_id
+    FROM entry_versions AS version
+    JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS given(kind, entry_id)
+        USING (kind, entry_id)
+    WHERE version.source = :psa ORDER BY version.kind, version.entry_id, version.id DESC
+""")
+
+
 class ChangedEntries:
     """A list per project, kept until what it names was read."""
 
@@ -72,3 +82,17 @@ class ChangedEntries:
         """Take off the list what was noted up to `until`; the same twice is fine."""
         values = {"psa": psa, "project_id": project_id, "until": until}
         await self._database.run(_FORGET, values)
+
+    async def known_projects(self, psa: str, entries: Sequence[EntryRef]) -> dict[EntryRef, str]:
+        """Return the project of each entry that was ever taken in; others are absent."""
+        values = {
+            "psa": psa,
+            "kinds": [entry.kind.value for entry in entries],
+            "ids": [entry.id for entry in entries],
+        }
+        if not entries:
+            return {}
+        return {
+            EntryRef(kind=EntryKind(row.kind), id=row.entry_id): row.project_id
+            for row in await self._database.rows(_PROJECTS, values)
+        }

@@ -63,6 +63,11 @@ class EngagementStore:
         rows = await self._database.rows(_OF_PROJECT, {"psa": psa, "project_id": project_id})
         return tuple(_engagement(row) for row in rows)
 
+    async def projects(self, psa: str) -> tuple[str, ...]:
+        """Return every project of a PSA that an engagement bills."""
+        statement = text("SELECT DISTINCT project_id FROM engagements WHERE psa = :psa ORDER BY 1")
+        return tuple(row.project_id for row in await self._database.rows(statement, {"psa": psa}))
+
     async def in_force(self, psa: str, project_id: str, on: date) -> Engagement | None:
         """Return the version that holds on a day."""
         values = {"psa": psa, "project_id": project_id, "on": on}

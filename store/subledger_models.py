@@ -140,6 +140,11 @@ entry_versions = Table(
         *("source", "submission_id", "person_id", "service_date", "task_id"),
         postgresql_where=text("submission_id <> ''"),
     ),
+    Index(
+        "ix_entry_versions_vanished",
+        *("source", "submission_id"),
+        postgresql_where=text("vanished_at IS NOT NULL AND superseded_by IS NULL"),
+    ),
     Index("ix_entry_versions_run_key", "run_key", postgresql_where=text("run_key IS NOT NULL")),
     Index("ix_entry_versions_adjusts", "source", "adjusts", postgresql_where=text("adjusts <> ''")),
     Index(

@@ -15,19 +15,25 @@ RATING: Final = "rating"
 
 # A new id with the timesheet, person, date and task of one that vanished is the same work.
 _SUCCESSORS = text("""
+    WITH timesheets AS MATERIALIZED (
+        SELECT DISTINCT submission_id FROM entry_versions
+        WHERE source = :source AND kind IN ('time', 'expense', 'adjustment')
+            AND entry_id = ANY(CAST(:ids AS text[])) AND submission_id <> ''
+    ), gone AS MATERIALIZED (
+        SELECT version.* FROM timesheets JOIN entry_versions AS version USING (submission_id)
+        WHERE source = :source AND vanished_at IS NOT NULL AND superseded_by IS NULL
+    )
     SELECT DISTINCT ON (gone.id, came.id) gone.id AS gone, gone.entry_id AS gone_id,
         gone.kind AS gone_kind, came.entry_id AS came_id, came.kind AS came_kind,
         came.project_id, gone.handed_over_at IS NOT NULL AS billed
-    FROM entry_versions AS gone
+    FROM gone
     JOIN entry_versions AS came USING (source, submission_id, person_id, service_date, task_id)
-    WHERE gone.source = :source AND submission_id <> '' AND gone.vanished_at IS NOT NULL
-        AND gone.superseded_by IS NULL AND gone.kind = came.kind AND gone.entry_id <> came.entry_id
+    WHERE submission_id <> '' AND gone.kind = came.kind AND gone.entry_id <> came.entry_id
         AND came.vanished_at IS NULL AND came.state <> 'withdrawn'
         AND came.first_seen_at > gone.first_seen_at
-        AND (gone.entry_id = ANY(CAST(:ids AS text[])) OR came.entry_id = ANY(CAST(:ids AS text[])))
         AND NOT EXISTS (SELECT FROM entry_versions AS other
-            WHERE other.source = gone.source AND other.submission_id = gone.submission_id
-                AND other.superseded_by = came.entry_id)
+            WHERE other.source = came.source AND other.submission_id = came.submission_id
+                AND other.submission_id <> '' AND other.superseded_by = came.entry_id)
     ORDER BY gone.id, came.id
 """)
 
