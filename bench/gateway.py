@@ -13,13 +13,15 @@ from sqlalchemy import text
 
 from bench.gateway_load import Found
 from bench.report import Result, at_least, at_most, plain
-from bench.servers import Servers
+from bench.servers import Servers, crm_of
 from bench.usage import resident
-from canonical.engagement import Engagement
+from canonical.deal import ContractLineType
+from canonical.engagement import ContractLine, Engagement
 from embedded import gateway
 from embedded.files import write_secret
 from embedded.ports import HOST
 from embedded.processes import Child, start, surroundings
+from policies.bundle import load_bundle
 from store import Store, make_store
 
 RATES = (800, 1000, 1200, 1400)
@@ -30,6 +32,7 @@ SHARE = 0.98
 SECONDS = 10
 PROJECTS = DEALS = 50
 ORGANIZATION = "00D000000000001EAA"
+ACCOUNT = "gateway"
 SECRET = "bench-secret"
 MEMORY_MB = 400
 DRAIN_SECONDS = 180
@@ -128,6 +131,7 @@ async def _loaded(servers: Servers, rate: float, seconds: float, seed: int) -> F
         "projects": PROJECTS,
         "deals": DEALS,
         "organization": ORGANIZATION,
+        "crm": crm_of(ACCOUNT),
         "secret": SECRET,
     }
     process = await asyncio.create_subprocess_exec(
@@ -141,6 +145,10 @@ async def _loaded(servers: Servers, rate: float, seconds: float, seed: int) -> F
 
 async def _engage(store: Store) -> None:
     """Make the projects known: what is sent to unknown ones would be dead letters."""
+    entity = next(iter(load_bundle(None).policies.billing.entities))
+    line = ContractLine(
+        ref="1", type=ContractLineType.TIME_AND_MATERIALS, currency="USD", legal_entity=entity
+    )
     for n in range(PROJECTS):
         await store.engagements.put(
             Engagement(
@@ -149,15 +157,14 @@ async def _engage(store: Store) -> None:
                 psa="kantata",
                 project_id=f"p{n}",
                 effective_from=date(2026, 1, 1),
-                lines=(),
+                lines=(line,),
             )
         )
 
 
 @asynccontextmanager
 async def _running(servers: Servers) -> AsyncIterator[Child]:
-    config = _configuration(servers)
-    spec = gateway.spec(config, surroundings())
+    spec = gateway.spec(await _configuration(servers), surroundings())
     child = await start(spec, servers.files.logs)
     try:
         await gateway.set_up(child, servers.ports)
@@ -169,29 +176,17 @@ async def _running(servers: Servers) -> AsyncIterator[Child]:
         await child.stop(asyncio.Event())
 
 
-def _configuration(servers: Servers) -> Path:
-    root = servers.files.root / "gateway"
-    root.mkdir()
-    write_secret(root / "store_url", servers.store_url.get_secret_value())
-    write_secret(root / "events", SECRET)
+async def _configuration(servers: Servers) -> Path:
+    """Write a whole configuration, with what each connection may send."""
+    path = await servers.configuration(ACCOUNT)
+    write_secret(path.parent / "events", SECRET)
     signed = 'secret_file = "events"'
     kinds = {
-        "salesforce": ("crm", f'kind = "salesforce_outbound"\norganization_id = "{ORGANIZATION}"'),
-        "kantata": ("psa", f'kind = "cloudevents"\n{signed}'),
-        # Whose API answers at its address does not matter here: nothing is called.
-        "stripe": ("erp", f'kind = "stripe"\n{signed}'),
+        crm_of(ACCOUNT): f'kind = "salesforce_outbound"\norganization_id = "{ORGANIZATION}"',
+        "kantata": f'kind = "cloudevents"\n{signed}',
+        "stripe": f'kind = "stripe"\n{signed}',
     }
-    lines = [
-        f'[temporal]\naddress = "{HOST}:{servers.ports.temporal}"',
-        '[store]\nurl_file = "store_url"',
-        f"[gateway]\nport = {servers.ports.gateway}",
-    ]
-    for name, (role, events) in kinds.items():
-        vendor = "netsuite" if name == "stripe" else name
-        lines += [
-            f'[connections.{name}]\nvendor = "{vendor}"\nrole = "{role}"',
-            f'base_url = "http://{HOST}:1"\n[connections.{name}.events]\n{events}',
-        ]
-    path = root / "dealthread.toml"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tables = [f"[gateway]\nport = {servers.ports.gateway}\n"]
+    tables += [f"[connections.{name}.events]\n{events}\n" for name, events in kinds.items()]
+    path.write_text("\n".join([path.read_text(encoding="utf-8"), *tables]), encoding="utf-8")
     return path

@@ -38,6 +38,8 @@ class Plan(BaseModel):
     projects: int
     deals: int
     organization: str
+    crm: str
+    """Name of the connection that Salesforce sends to."""
     secret: SecretStr
 
 
@@ -73,7 +75,7 @@ def requests(plan: Plan, secret: str) -> Iterator[Made]:
         else:
             notification = f"04l{plan.seed % 1000:03d}{n:09d}AAA"
             deal = f"006{number.randrange(plan.deals):012d}AAA"
-            yield f"salesforce {notification}", _salesforce(plan, notification, deal)
+            yield f"{plan.crm} {notification}", _salesforce(plan, notification, deal)
 
 
 def _stripe(plan: Plan, unique: str, secret: str) -> bytes:
@@ -116,7 +118,7 @@ def _salesforce(plan: Plan, notification: str, deal: str) -> bytes:
         .replace("04l000000000001AAA", notification)
         .replace("006000000000001AAA", deal)
     )
-    return _request(plan, "salesforce", text.encode(), "text/xml; charset=utf-8", "")
+    return _request(plan, plan.crm, text.encode(), "text/xml; charset=utf-8", "")
 
 
 def _request(plan: Plan, name: str, body: bytes, media: str, lines: str) -> bytes:

@@ -258,4 +258,6 @@ class BillingRunPlan(SagaPlan):
     erps: dict[str, tuple[str, ...]] = {}
     """By ERP connection: the subsidiaries that bill or employ."""
     on: date
-    """The day of the run in the entity's zone: posting and draft dates start from it."""
+    """The day of the run in the entity's zone: the reservation is dated with it."""
+    contract_on: date
+    """The day whose contract decides on caps: that of the run, or the contract's first."""

@@ -17,6 +17,7 @@ Vendors = Mapping[str, tuple[str, Mapping[str, str]]]
 """Base URL and credentials of each simulator, by vendor."""
 
 WORKER_GRACE_SECONDS: Final = 25
+POLL_SECONDS: Final = 1
 ACCOUNT: Final = "demo"
 """The account at every simulator which the stack's connections sign in to."""
 EVENTS_FILE: Final = "kantata_events"
@@ -81,7 +82,7 @@ def write_configuration(
     tables: list[Table] = [
         ("temporal", {"address": f"{HOST}:{ports.temporal}", "namespace": "default"}),
         ("worker", {"health_port": ports.worker, "grace_seconds": WORKER_GRACE_SECONDS}),
-        ("gateway", {"port": ports.gateway}),
+        ("gateway", {"port": ports.gateway, "poll_seconds": POLL_SECONDS}),
         ("ui", {"base_url": f"http://{HOST}:{ports.temporal_ui}"}),
         *((f"people.{name}", {"roles": list(roles)}) for name, roles in PEOPLE.items()),
     ]

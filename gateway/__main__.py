@@ -11,10 +11,13 @@ import structlog
 import typer
 import uvloop
 
+from adapters.registry import SettingsInvalid
+from gateway.composition import extensions
 from gateway.serve import serve
 from operations.config import ConfigInvalid, find_config, load_config
 from operations.logs import configure_logs
 from operations.servers import Unreachable
+from policies.bundle import BundleInvalid
 from store.errors import StoreError
 
 _log = structlog.get_logger("dealthread.gateway")
@@ -32,8 +35,8 @@ def main(
     try:
         loaded = load_config(find_config(config))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(loaded))
-    except (ConfigInvalid, Unreachable, StoreError) as error:
+            runner.run(serve(loaded, extensions(loaded)))
+    except (BundleInvalid, ConfigInvalid, SettingsInvalid, Unreachable, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         code = 1
     except Exception:

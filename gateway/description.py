@@ -74,7 +74,7 @@ SIGNATURES: Final = [
         "required": False,
         "schema": {"type": "string"},
         "description": f"`t=<unix seconds>,v1=<hex>`; of {whose}.",
-        "example": "t=1795262400,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e7…",
+        "example": "t=1795262400,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a",
     }
     for name, whose in (
         ("Stripe-Signature", "Stripe"),

@@ -44,7 +44,7 @@ _log = structlog.get_logger("dealthread.gateway")
 class Extensions:
     """What the composition adds; all of it has a default."""
 
-    open_period: OpenPeriod | None = None
+    open_period: Callable[[Store], OpenPeriod] | None = None
     """None: the calendar month, for projects that have an engagement."""
     polled: Callable[[Store], Sequence[Polled]] = lambda _store: ()
     """The feeds to read."""
@@ -118,7 +118,8 @@ async def _drained(
         attempts=settings.attempts,
         keep=timedelta(days=settings.keep_days),
     )
-    router = make_router(config, store, extensions.open_period)
+    period = extensions.open_period
+    router = make_router(config, store, None if period is None else period(store))
     await Drain(store.inbox, router, TemporalSender(client), metrics, rules).run()
 
 

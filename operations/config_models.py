@@ -228,6 +228,8 @@ class GatewayConfig(_Section):
     """Serves `/events/<connection>`, `/openapi.json`, `/healthz` and `/metrics`."""
     drain_seconds: float = Field(default=0.25, gt=0, le=60)
     """Between two signals to the same workflow."""
+    poll_seconds: float = Field(default=15, gt=0, le=3600)
+    """Between two readings of a PSA's change feed."""
     attempts: int = Field(default=12, ge=1, le=100)
     """Tries of one event before it is a dead letter; a server that is away costs none."""
     keep_days: float = Field(default=90, ge=1, le=3650)

@@ -22,10 +22,11 @@ def plan_billing_run(
     The day of the run is that of the first line's legal entity. Cost is posted where a person is
     employed, so the terms of every entity are read from the ERPs that keep one of the lines' books.
     """
-    current = [version for version in versions if version.effective_from <= now.date()]
-    engagement = current[-1] if current else versions[-1]
+    entities = tuple(sorted({line.legal_entity for version in versions for line in version.lines}))
+    on = now.astimezone(ZoneInfo(bundle.zone(entities[0]))).date()
+    current = [version for version in versions if version.effective_from <= on]
+    engagement = current[-1] if current else versions[0]
     lines = [line for version in versions for line in version.lines]
-    entities = tuple(sorted({line.legal_entity for line in lines}))
     erps = _erps(lines, bundle)
     hcm = bundle.hcm_connection
     routes = {
@@ -46,7 +47,8 @@ def plan_billing_run(
         project=RecordRef(system=of.psa, type="project", id=of.project_id),
         hcm=hcm,
         erps=erps,
-        on=now.astimezone(ZoneInfo(bundle.zone(entities[0]))).date(),
+        on=on,
+        contract_on=max(on, versions[0].effective_from),
     )
 
 

@@ -143,7 +143,7 @@ class BillingRun(Saga[BillingRunPlan]):
         self._left = rated.left
         if rated.rated:
             await self._reserve()
-            await self.step(PLACE_PARTS, lambda: self._ask(PlaceParts, on=self.plan.on))
+            await self.step(PLACE_PARTS, lambda: self._ask(PlaceParts, on=self.plan.contract_on))
             await self._post()
         await self.step(HAND_OVER, lambda: self._ask(HandOver))
 

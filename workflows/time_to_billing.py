@@ -139,6 +139,7 @@ class ApprovedTimeToBilling:
             self._calendar is not None
             and workflow.now() >= self._calendar.cutoff_at
             and self._since is None
+            and not self._waiting
             and not self._run_asked
             and not self._open_run
         )
@@ -172,10 +173,11 @@ class ApprovedTimeToBilling:
             self._waiting.pop(entry, None)
 
     async def _start_run(self) -> None:
+        # What arrives from here on asks for a run of its own: this one may not see it any more.
+        self._since, self._run_asked = None, False
         while self._waiting:
             await self._note()
         opened = await call_store(ref.OPEN_RUN, OpenRun(of=self._of, after=self._last_run))
-        self._since, self._run_asked = None, False
         self._open_run = self._last_run = opened.number
         try:
             await workflow.start_child_workflow(

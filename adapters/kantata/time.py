@@ -197,7 +197,7 @@ class TimeReading:
         """Return the time entry that each adjustment corrects.
 
         An adjustment names project, person, task and date, but no entry (section 8.3). Where
-        several entries fit, only the billed ones count; where it stays open, none is named.
+        nothing was logged then, none is named.
         """
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in rows:
@@ -219,6 +219,7 @@ class TimeReading:
 
 
 def _match(adjustment: Row, entries: Iterable[Row]) -> str:
+    """Return the oldest entry that has the minutes: the same one however others are billed."""
     same = [
         row
         for row in entries
@@ -226,9 +227,16 @@ def _match(adjustment: Row, entries: Iterable[Row]) -> str:
         and str(row.get("user_id")) == str(adjustment.get("user_id"))
         and str(row.get("story_id")) == str(adjustment.get("story_id"))
     ]
-    billed = [row for row in same if mapping.is_reserved(row)]
-    fit = billed if len(same) > 1 else same
-    return id_of(fit[0]) if len(fit) == 1 else ""
+    same.sort(key=lambda row: (len(id_of(row)), id_of(row)))  # ids are numbers that grow
+    enough = [
+        row for row in same if _minutes(row, "time_in_minutes") >= -_minutes(adjustment, "time")
+    ]
+    return id_of((enough or same)[0]) if same else ""
+
+
+def _minutes(row: Row, name: str) -> int:
+    value = row.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _ids(row: Row, name: str) -> list[str]:

@@ -5,7 +5,7 @@ them: the columns of `timebill` and `employee`, all fields of `expenseReport`, a
 approved by the status it is written with.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -39,21 +39,24 @@ def employee_query(emails: Iterable[str]) -> str:
     )
 
 
-def employees_by_email(rows: Sequence[Row], wanted: Iterable[str]) -> dict[str, str]:
+def employees_by_email(rows: Sequence[Row], wanted: Mapping[str, str]) -> dict[str, str]:
     """Return the employee of each e-mail address: the active one, where several have it.
 
+    `wanted` says for each address which line needs it: an address itself is masked in messages.
+
     Raises:
-        MissingMapping: nobody, or more than one, has an address; names it.
+        MissingMapping: nobody, or more than one, has an address; names address and line.
     """
     found: dict[str, str] = {}
-    for email in sorted(set(wanted)):
+    for email, line in sorted(wanted.items()):
         same = [row for row in rows if text_of(row, "email").lower() == email]
         active = [row for row in same if row.get("isinactive") != "T"]
         fit = active or same
         if len(fit) != 1:
             who = "nobody" if not fit else "more than one employee"
             raise MissingMapping(
-                f"In NetSuite {who} has the e-mail address {email}: correct the employee record.",
+                f"In NetSuite {who} has the e-mail address {email} of line {line}: correct the "
+                "employee record there, or the user in the PSA.",
                 field="person_email",
             )
         found[email] = text_of(fit[0], "id")

@@ -104,12 +104,12 @@ class Costs:
             UndoRefused: an expense report cannot be deleted any more. A person reverses it by a
                 journal; Dealthread writes none.
         """
-        time = await self._time(external_ids, reversed_too=True)
+        time, reversed_ids = await self._all_time(external_ids)
         reports = await self._reports(external_ids)
         if not time and not reports:
             return UndoReceipt(result=UndoResult.ABSENT)
         posted = [row for row in time if row.get("posted") == "T"]
-        await self._reverse(posted)
+        await self._reverse([row for row in posted if row["externalid"] not in reversed_ids])
         free = [row for row in time if row.get("posted") != "T"]
         await self._unapprove(free)
         await self._delete(TIME, free)
@@ -120,24 +120,24 @@ class Costs:
         return UndoReceipt(result=result, record=self._records.record("cost", first.get("id")))
 
     async def _employees(self, items: Sequence[CostItem]) -> dict[str, str]:
-        emails = sorted({item.person_email.lower() for item in items})
+        emails = {item.person_email.lower(): item.item for item in reversed(items)}
         query = mapping.employee_query(emails)
         rows = await self._records.query(query, "look for employees")
         return mapping.employees_by_email(rows, emails)
 
-    async def _time(self, external_ids: Sequence[str], *, reversed_too: bool = False) -> list[Row]:
+    async def _time(self, external_ids: Sequence[str]) -> list[Row]:
+        rows, reversed_ids = await self._all_time(external_ids)
+        return [row for row in rows if row["externalid"] not in reversed_ids]
+
+    async def _all_time(self, external_ids: Sequence[str]) -> tuple[list[Row], set[str]]:
+        """Return the time that carries our external ids, and which of it is reversed."""
         rows: list[Row] = []
         for chunk in chunks([checked_external_id(each) for each in external_ids], LOOK_MAX):
             ids = [*chunk, *map(mapping.reversal_id, chunk)]
             rows += await self._records.query(mapping.time_query(ids), "look for cost of time")
-        there = {str(row.get("externalid")) for row in rows}
-        wanted = set(external_ids)
-        return [
-            row
-            for row in rows
-            if (own := str(row.get("externalid"))) in wanted
-            and (reversed_too or mapping.reversal_id(own) not in there)
-        ]
+        by_id = {str(row.get("externalid")): row for row in rows}
+        ours = [by_id[each] for each in external_ids if each in by_id]
+        return ours, {each for each in external_ids if mapping.reversal_id(each) in by_id}
 
     async def _reports(self, external_ids: Sequence[str]) -> list[Row]:
         rows: list[Row] = []

@@ -15,6 +15,7 @@ from embedded.options import DIRECTORY, StackInfo, StackOptions
 from embedded.ports import PORT_BASE
 from embedded.stack import StackError, down, load, up_detached
 from operations.cli.demo_story import Deal, Story, play
+from operations.cli.demo_week import Week
 from operations.cli.items import show_items
 from operations.cli.options import Dir, Json, PortBase
 from operations.cli.output import command, progress, say, short, show_json, show_table
@@ -123,6 +124,8 @@ def _show(story: Story, info: StackInfo, times: tuple[float, float, float], *, k
         [(r.system, r.type, r.live, r.removed, r.twice) for r in story.records],
     )
     say("")
+    _show_week(story.week)
+    say("")
     say("Still waiting for a person", style="bold")
     links = story.links if keep else [""] * len(story.waiting)
     show_items(story.waiting, links, as_="olivia")
@@ -136,6 +139,20 @@ def _show(story: Story, info: StackInfo, times: tuple[float, float, float], *, k
     say(f"Web UI       {info.addresses['temporal_ui']}")
     say(f"Commands     export DEALTHREAD_CONFIG={config}  (then: starter.py stuck)")
     say(f"Stop it      starter.py down --dir {config.parent}")
+
+
+def _show_week(week: Week) -> None:
+    show_table(
+        f"A week on {short(week.project, NAME_LENGTH)}, approved in Kantata: {week.outcome}",
+        ("entry", "who", "day", "logged", "becomes", "amount", "cost"),
+        [
+            (each.entry, each.who, each.day, each.logged, each.becomes, each.amount, each.cost)
+            for each in week.entries
+        ],
+    )
+    verdict = "equal to the cent" if week.equal else "THEY DIFFER"
+    say(f"to bill {week.to_bill}; charges on hold in NetSuite {week.charges}: {verdict}")
+    say(f"starter.py why {week.first_entry}   starter.py trace {week.first_entry}")
 
 
 def _deal(deal: Deal) -> tuple[object, ...]:

@@ -16,10 +16,13 @@ from temporalio.client import WorkflowHandle
 from canonical.saga import SagaResult, Verb, WorkItem
 from embedded.configuration import ACCOUNT
 from embedded.options import StackInfo
+from operations.cli.demo_week import Week, bill_week
 from operations.composition import Office, open_office
 from simulators.kit.control import Control
 from workflows.opportunity_to_project import OpportunityToProject
 
+BILLED: Final = "mixed-jp"
+"""The deal whose project is billed: time and materials, a fixed fee and managed services."""
 WAIT_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
 VENDORS: Final = ("salesforce", "netsuite", "kantata")
@@ -64,6 +67,7 @@ class Story(BaseModel):
     waiting: list[WorkItem]
     links: list[str]
     """Of `waiting`, in the Web UI."""
+    week: Week
 
 
 async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
@@ -76,9 +80,13 @@ async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
         await stage.prepare()
         tell("carrying ten deals")
         deals = await asyncio.gather(*(stage.carry(act) for act in ACTS))
+        tell("billing a week of a team")
+        mixed = stage.ids[BILLED], stage.names[BILLED]
+        week = await bill_week(office, control, *mixed)
         waiting = [stage.named(item) for item in await office.sagas.stuck()]
         return Story(
             deals=deals,
+            week=week,
             records=await stage.made(),
             waiting=waiting,
             links=[office.sagas.deep_link(item.workflow_id) for item in waiting],

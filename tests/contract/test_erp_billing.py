@@ -1,4 +1,4 @@
-"""What every ERP does with approved time: periods, rates, charges on hold, cost, and taking back."""
+"""What every ERP does with approved time: its books, charges on hold, cost, and taking back."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -49,12 +49,16 @@ class BillingFacts:
     time: str
     report: str
     period: str
+    billing_run: str
+    """What a person starts to bill what is ready."""
     batch_calls: int
     """Vendor calls of a batch that goes well: the books, the batch, the job, the read-back."""
 
 
 ERPS: Final = {
-    "netsuite": BillingFacts("charge", "timeBill", "expenseReport", "accountingPeriod", 4)
+    "netsuite": BillingFacts(
+        "charge", "timeBill", "expenseReport", "accountingPeriod", "billingRun", 4
+    )
 }
 NOVEMBER = date(2026, 11, 10)
 OCTOBER = date(2026, 10, 10)
@@ -150,8 +154,10 @@ async def bill(scene: Scene[Erp], record_id: str) -> None:
     await scene.control.patch_record(
         scene.vendor, scene.name, type_, record_id, {"stage": {"id": "READY_FOR_BILLING"}}
     )
-    billed = await scene.record(type_, record_id)
-    await scene.put("billingJob", {"job": billed["fields"]["billTo"]["id"]})  # type: ignore[index,call-overload]
+    fields = (await scene.record(type_, record_id))["fields"]
+    bill_to = fields["billTo"]
+    assert isinstance(bill_to, dict)
+    await scene.put(facts(scene).billing_run, {"job": bill_to["id"]})
 
 
 class TestBooks:
@@ -303,8 +309,12 @@ class TestCharges:
 
     async def test_a_charge_that_cannot_be_deleted_is_never_billed(self, scene: Scene[Erp]) -> None:
         await posted_charges(scene)
-        fault = {"key": CHARGE_IDS[0], "method": "DELETE"}
-        await scene.control.add_fault(scene.vendor, scene.name, fault, FaultKind.REJECT)
+        await scene.control.add_fault(
+            scene.vendor,
+            scene.name,
+            {"key": CHARGE_IDS[0], "method": "DELETE"},
+            FaultKind.REJECT,
+        )
 
         undone = await scene.adapter.remove_charges(CHARGE_IDS)
 
@@ -348,13 +358,13 @@ class TestCosts:
 
         assert await scene.state() == once
 
-    async def test_nobody_with_that_address_is_a_missing_mapping_that_names_it(
+    async def test_nobody_with_that_address_is_a_missing_mapping_that_names_the_line(
         self, scene: Scene[Erp]
     ) -> None:
         record = await project(scene)
         batch = costs(record, cost(0, 60, "1", person_email="gone@example.com"))
 
-        with pytest.raises(MissingMapping, match="gone@example.com"):
+        with pytest.raises(MissingMapping, match="line cost-0"):
             await scene.adapter.post_costs(COST_IDS[:1], batch)
 
         assert await scene.adapter.find_costs(COST_IDS) == ()
@@ -373,7 +383,7 @@ class TestCosts:
         record = await project(scene)
         batch = costs(record, cost(0, 60, "62.50", person_email="luca.rossi@example.com"))
 
-        with pytest.raises(Rejected, match="cost-0.*subsidiary"):
+        with pytest.raises(Rejected, match=r"cost-0.*subsidiary"):
             await scene.adapter.post_costs(COST_IDS[:1], batch)
 
         own = batch.model_copy(update={"subsidiary": "3"})
@@ -564,8 +574,9 @@ class TestFaults:
         self, scene: Scene[Erp]
     ) -> None:
         record = await project(scene)
-        job = {"path": "/async/v1/job"}
-        await scene.control.add_fault(scene.vendor, scene.name, job, FaultKind.FAIL_BEFORE, times=9)
+        await scene.control.add_fault(
+            scene.vendor, scene.name, {"path": "/async/v1/job"}, FaultKind.FAIL_BEFORE, times=9
+        )
         patient = scene.adapter
         scene.adapter = await scene.another(seconds=IMPATIENT_SECONDS)
 

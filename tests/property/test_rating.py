@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from canonical.deal import ContractLineType
 from canonical.engagement import BillRate, ContractLine, ExpenseRule, Multipliers
-from canonical.entries import Entry
+from canonical.entries import Entry, EntryKind, EntryRef
 from canonical.money import Money, minor_digits
 from canonical.rating import Disposition, ExchangeRate, Part, Rated
 from canonical.standing import CapStanding, RetainerStanding
@@ -119,6 +119,10 @@ def claims(draw: st.DrawFn) -> list[Entry]:
                     approved_at=None,
                 )
             )
+    if draw(st.booleans()):
+        # Of an entry that an earlier run billed, and that nobody hands in.
+        earlier = month.adjustment(200, "99", draw(st.integers(-600, -1)), approved_at=None)
+        taken.insert(draw(st.sampled_from([0, len(taken)])), earlier)
     return taken
 
 
@@ -169,13 +173,22 @@ class TestRating:
         assert billed == terms.minimum_minutes or billed % terms.increment_minutes == 0
         assert billed - max(low, terms.minimum_minutes) < terms.increment_minutes
 
-    @given(lines(), minutes, st.lists(st.integers(-120, 120), max_size=4))
+    @given(
+        lines(),
+        minutes,
+        st.lists(st.integers(-120, 120), max_size=4),
+        st.randoms(use_true_random=False),
+    )
     def test_corrections_come_to_what_the_corrected_entry_would_bill(
-        self, terms: ContractLine, recorded: int, changes: list[int]
+        self, terms: ContractLine, recorded: int, changes: list[int], random: Random
     ) -> None:
         left = recorded + sum(changes)
         corrections = [month.adjustment(n, "1", each) for n, each in enumerate(changes, 2)]
         found = rated(entry(1, recorded), *corrections, terms=terms)
+        mixed = list(corrections)
+        random.shuffle(mixed)
+        again = {each.ref: each for each in rated(*mixed, entry(1, recorded), terms=terms)}
+        assert again == {each.ref: each for each in found}
         whole = sum(each.billed_minutes for each in found)
         assert whole == (billed_minutes(left, terms) if left >= 0 else left)
         assert sum(each.minutes for each in found) == left
@@ -265,39 +278,40 @@ def standings(draw: st.DrawFn, currency: str) -> tuple[list[CapStanding], list[R
     return caps, [held]
 
 
+@st.composite
+def worths(draw: st.DrawFn, currency: str) -> list[Rated]:
+    """Rated entries of either sign; what takes back corrects one of them, or an earlier run's."""
+    base = draw(st.sampled_from([Disposition.TO_BILL, Disposition.DRAWN_FROM_RETAINER]))
+    found = []
+    for number in range(1, draw(st.integers(1, 10)) + 1):
+        amount = draw(amounts(currency, -1_000, 2_000))
+        of = EntryRef(kind=EntryKind.TIME, id=str(draw(st.integers(1, number))))
+        found.append(
+            month.claim(
+                number,
+                ZERO,
+                amount=money(amount, currency),
+                base=base,
+                billed_minutes=int(amount),
+                adjusts=of if amount < 0 else None,
+            )
+        )
+    return found
+
+
 class TestAllocation:
+    @given(st.data(), currencies)
+    def test_parts_sum_and_no_balance_is_broken(self, data: st.DataObject, currency: str) -> None:
+        found = data.draw(worths(currency))
+        caps, retainers = data.draw(standings(currency))
+        _hold_invariants(found, caps, retainers)
+
     @given(st.data(), lines(), claims())
-    def test_parts_sum_and_no_balance_is_broken(
+    def test_so_it_is_for_what_rating_makes_of_entries(
         self, data: st.DataObject, terms: ContractLine, claim: list[Entry]
     ) -> None:
-        found = rated(*claim, terms=terms)
         caps, retainers = data.draw(standings(terms.currency))
-        placed = allocate(found, caps, retainers).parts
-        assert len(placed) == len(found)
-        nets: defaultdict[str, Decimal] = defaultdict(Decimal)
-        drawn = ZERO
-        for each, parts in zip(found, placed, strict=True):
-            if each.amount is None:
-                assert parts == ()
-                continue
-            assert total(parts) == each.amount.amount
-            assert sum(part.minutes for part in parts) == each.billed_minutes
-            assert [part.number for part in parts] == list(range(1, len(parts) + 1))
-            assert all(part.amount.amount * each.amount.amount >= 0 for part in parts)
-            assert all(part.minutes * each.billed_minutes >= 0 for part in parts)
-            for part in parts:
-                if part.disposition is Disposition.TO_BILL:
-                    for standing in caps:
-                        if standing.counts(each):
-                            nets[standing.cap.id] += part.amount.amount
-                if part.disposition is Disposition.DRAWN_FROM_RETAINER:
-                    drawn += part.amount.amount
-            for standing in caps:
-                net = nets[standing.cap.id]
-                assert standing.consumed + net <= standing.cap.amount.amount
-                assert standing.settled + net >= 0
-            assert retainers[0].balance.amount - drawn >= 0
-            assert retainers[0].settled + drawn >= 0
+        _hold_invariants(rated(*claim, terms=terms), caps, retainers)
 
     @given(st.data(), lines(), claims(), st.randoms(use_true_random=False))
     def test_the_order_of_a_claim_changes_no_total(
@@ -352,3 +366,35 @@ def _sums(
 
 def _late(claim: Sequence[Entry]) -> set[str]:
     return {each.id for each in claim if each.service_date < date(2026, 11, 1)}
+
+
+def _hold_invariants(
+    found: Sequence[Rated], caps: Sequence[CapStanding], retainers: Sequence[RetainerStanding]
+) -> None:
+    """Parts sum; no cap is exceeded or given back below what is settled; nor is the retainer."""
+    placed = allocate(found, caps, retainers).parts
+    assert len(placed) == len(found)
+    nets: defaultdict[str, Decimal] = defaultdict(Decimal)
+    drawn = ZERO
+    for each, parts in zip(found, placed, strict=True):
+        if each.amount is None:
+            assert parts == ()
+            continue
+        assert total(parts) == each.amount.amount
+        assert sum(part.minutes for part in parts) == each.billed_minutes
+        assert [part.number for part in parts] == list(range(1, len(parts) + 1))
+        assert all(part.amount.amount * each.amount.amount >= 0 for part in parts)
+        assert all(part.minutes * each.billed_minutes >= 0 for part in parts)
+        for part in parts:
+            if part.disposition is Disposition.TO_BILL:
+                for standing in caps:
+                    if standing.counts(each):
+                        nets[standing.cap.id] += part.amount.amount
+            if part.disposition is Disposition.DRAWN_FROM_RETAINER:
+                drawn += part.amount.amount
+        for standing in caps:
+            net = nets[standing.cap.id]
+            assert standing.consumed + net <= standing.cap.amount.amount
+            assert standing.settled + net >= 0
+        assert retainers[0].balance.amount - drawn >= 0
+        assert retainers[0].settled + drawn >= 0

@@ -35,6 +35,7 @@ from adapters.governor import LocalGovernor
 from adapters.registry import build_adapter, full_record_id
 from canonical.ids import Role
 from canonical.saga import Route, SagaResult, Verb, WorkItem, WorkItemKind
+from operations.billing import BillingDesk
 from operations.composition import vendor_queue
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
 from operations.workers import workflow_runner
@@ -119,6 +120,8 @@ class World:
     ports: CasePorts
     bundle: Bundle
     desk: SagaDesk
+    billing: BillingDesk
+    """For it, the seeded month is open; a case names its connection at each call."""
     sweeper: SweepActivities
     route: dict[str, Any] = field(default_factory=dict)
     """What every route of new sagas gets: budgets, settle time, deadlines."""
@@ -310,7 +313,20 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
             ui_base_url="http://ui",
             full_id=lambda crm, id_: full_record_id(vendor_of(crm), id_),
         )
-        yield World(env, store, stack, control, ports, bundle, desk, sweeper, overrides)
+        billing_desk = BillingDesk(
+            client=env.client,
+            store=store,
+            people=PEOPLE,
+            open_period=_seeded_month,
+            psas=ports.psa,
+        )
+        yield World(
+            env, store, stack, control, ports, bundle, desk, billing_desk, sweeper, overrides
+        )
+
+
+async def _seeded_month(_psa: str, _project_id: str) -> str:
+    return NOW.strftime("%Y-%m")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -85,12 +85,19 @@ class TestValues:
             "salesforce/client_secret",
             "kantata/token",
             "workday/refresh_token",
+            "stripe/api_key",
         ):
             secret = tmp_path / "secrets" / name
             secret.parent.mkdir(parents=True, exist_ok=True)
             secret.write_text("s3cret\n")
         config = loaded(tmp_path, text)
-        assert set(config.connections) == {"salesforce", "kantata", "netsuite", "workday"}
+        assert set(config.connections) == {
+            "salesforce",
+            "kantata",
+            "netsuite",
+            "workday",
+            "stripe",
+        }
         assert config.temporal.tls is not None
 
     def test_the_example_shows_every_key_there_is(self) -> None:
