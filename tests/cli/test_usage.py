@@ -45,6 +45,8 @@ def test_the_list_of_commands_is_whole() -> None:
         *("up", "down", "demo", "status", "stuck", "resolve", "approve", "cancel", "sweep"),
         *("trace", "migrate", "start opportunity", "connections check", "policies check"),
         *("events list", "events show", "events replay"),
+        *("approve-time", "why", "engagement import", "engagement show"),
+        *("billing status", "billing hold", "billing unhold", "billing run"),
     }
 
 
