@@ -500,8 +500,11 @@ class TestReservations:
         }
         await scene.put(facts(scene).payment, payment)
 
-        with pytest.raises(UndoRefused):
+        await scene.calls()
+
+        with pytest.raises(UndoRefused, match="was paid"):
             await scene.adapter.remove_reservation(KEY, made.record)
+        assert {method for method, _ in await scene.calls()} == {"GET"}
         assert await scene.adapter.find_reservation(KEY) is not None
 
     async def test_an_adjustment_is_reserved_too(self, scene: Scene[Psa]) -> None:

@@ -289,12 +289,11 @@ def worths(draw: st.DrawFn, currency: str) -> list[Rated]:
         found.append(
             month.claim(
                 number,
-                ZERO,
-                amount=money(amount, currency),
+                None,
                 base=base,
                 billed_minutes=int(amount),
                 adjusts=of if amount < 0 else None,
-            )
+            ).model_copy(update={"amount": money(amount, currency)})
         )
     return found
 

@@ -338,7 +338,9 @@ class TestReading:
                 return httpx.Response(200, json=body("invoices", invoices))
             return httpx.Response(200, json=body("expenses", [spent], **MAPS))
 
-        (found,) = await TimeReading(records(answer)).read([EntryRef(kind=EntryKind.EXPENSE, id="2")])
+        (found,) = await TimeReading(records(answer)).read(
+            [EntryRef(kind=EntryKind.EXPENSE, id="2")]
+        )
 
         assert found.reservation_id == "9"
 
@@ -355,6 +357,22 @@ class TestReading:
         assert request.url.params["only"] == "2"
         assert request.url.params["on_my_account"] == "false"
         assert request.url.params["from_archived_workspaces"] == "true"
+
+    async def test_an_approval_that_leaves_its_entries_untouched_is_seen_by_its_sheet(self) -> None:
+        sheet = {"id": "7", "time_entry_ids": ["1"]}
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            collection = request.url.path.rpartition("/")[2]
+            asked = request.url.params
+            if collection == "timesheet_submissions":
+                return httpx.Response(200, json=body(collection, [sheet]))
+            found = [TIME] if collection == "time_entries" and "only" in asked else []
+            return httpx.Response(200, json=body(collection, found, **MAPS))
+
+        since = datetime(2026, 11, 9, tzinfo=UTC)
+        pages = [page async for page in TimeReading(records(answer)).of_project("10", since)]
+
+        assert [[each.id for each in page] for page in pages] == [["1"]]
 
 
 class TestFeed:
