@@ -24,12 +24,12 @@ from store.errors import StoreError
 from store.inbox import EventState, Inbox, InboxEvent, Settled, Taken, work_item_id
 from store.models import NAME_MAX, REASON_MAX
 
-BATCH_MAX: Final = 2_000
+BATCH_MAX: Final = 1_000
 """Events of one tick."""
 SEND_SECONDS: Final = 20
 """Of one tick, with a signal's own time on top: the database ends a transaction idle for 60."""
-AT_ONCE: Final = 24
-"""Signals under way together."""
+AT_ONCE: Final = 8
+"""Signals under way together: more would not be faster, and hold up what is being received."""
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 300.0
 AWAY_SECONDS_MAX: Final = 15.0

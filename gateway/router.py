@@ -1,7 +1,8 @@
 """The router of Dealthread: deals that changed start their saga, entries go to their project."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
@@ -41,6 +42,11 @@ Asked = tuple[str, str]
 """PSA and project."""
 
 
+KNOWN_SECONDS: Final = 5.0
+"""How long a project's open period is believed without asking again."""
+KNOWN_MAX: Final = 10_000
+
+
 @dataclass(frozen=True)
 class EventRouter:
     """Routes what Dealthread acts upon; all else is ignored, and stays in the inbox to be seen."""
@@ -48,23 +54,26 @@ class EventRouter:
     open_period: OpenPeriod
     full_id: Callable[[str, str], str] = lambda _crm, id_: id_
     """Returns the one form of a deal's id, for a CRM connection and an id."""
+    known: dict[Asked, tuple[float, str]] = field(default_factory=dict)
+    """Open periods, and until when each is believed. A project that nobody knows is asked for
+    again with the next batch: it may be new."""
 
     async def route(self, events: Sequence[Taken]) -> Sequence[Routed | Refused]:
         """Return one answer for each event; see `Router`."""
-        periods: dict[Asked, str | Unknown] = {}
-        return [await self._one(each, periods) for each in events]
+        strangers: dict[Asked, Unknown] = {}
+        return [await self._one(each, strangers) for each in events]
 
-    async def _one(self, taken: Taken, periods: dict[Asked, str | Unknown]) -> Routed | Refused:
+    async def _one(self, taken: Taken, strangers: dict[Asked, Unknown]) -> Routed | Refused:
         event = taken.event
         if event.protocol == salesforce.PROTOCOL and event.kind == OPPORTUNITY:
             return Routed(event.id, self._deal(event))
         if event.kind == ENTRIES_CHANGED:
-            return await self._entries(taken, periods)
+            return await self._entries(taken, strangers)
         return Refused(
             event.id, Verdict.IGNORED, "not_wanted", f"Nothing is done about {event.kind}."
         )
 
-    async def _entries(self, taken: Taken, periods: dict[Asked, str | Unknown]) -> Routed | Refused:
+    async def _entries(self, taken: Taken, strangers: dict[Asked, Unknown]) -> Routed | Refused:
         event = taken.event
         try:
             data = entries_data(_data(taken))
@@ -72,18 +81,26 @@ class EventRouter:
             return Refused(
                 event.id, Verdict.DEAD, "invalid_data", f"Its data are not those of {event.kind}."
             )
-        period = await self._period((event.connection, data.project), periods)
+        period = await self._period((event.connection, data.project), strangers)
         if isinstance(period, Unknown):
             return Refused(event.id, Verdict.DEAD, "unknown_project", str(period))
         return Routed(event.id, _project(event, data, data.period or period), data.entries)
 
-    async def _period(self, asked: Asked, known: dict[Asked, str | Unknown]) -> str | Unknown:
-        if asked not in known:
+    async def _period(self, asked: Asked, strangers: dict[Asked, Unknown]) -> str | Unknown:
+        until, period = self.known.get(asked, (0.0, ""))
+        if until > time.monotonic():
+            return period
+        if asked not in strangers:
             try:
-                known[asked] = await self.open_period(*asked)
+                period = await self.open_period(*asked)
             except Unknown as error:
-                known[asked] = error
-        return known[asked]
+                strangers[asked] = error
+            else:
+                if len(self.known) >= KNOWN_MAX:
+                    self.known.clear()
+                self.known[asked] = (time.monotonic() + KNOWN_SECONDS, period)
+                return period
+        return strangers[asked]
 
     def _deal(self, event: InboxEvent) -> Target:
         id_ = self.full_id(event.connection, event.subject)

@@ -23,6 +23,8 @@ OLD_SECRET = SecretStr("psa-secret-before")
 KEY = SecretStr("key-in-the-address")
 ORGANIZATION = "00D000000000001EAA"
 LIMIT = 1_048_576
+NOW = int(time.time())
+"""The gateway's clock stands still: requests made at import stay fresh, on a slow machine too."""
 
 EVENTS = {
     "stripe": EventsConfig(kind=EventsKind.STRIPE, secret=STRIPE_SECRET),
@@ -35,7 +37,7 @@ EVENTS = {
 }
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
@@ -75,7 +77,7 @@ class Request:
 async def running(inbox: Inbox) -> AsyncIterator[Gateway]:
     parts = Parts(
         inbox=inbox,
-        receivers={name: receiver(events) for name, events in EVENTS.items()},
+        receivers={name: receiver(events, lambda: NOW) for name, events in EVENTS.items()},
         probes={"store": well},
     )
     app = make_app(parts)
@@ -103,10 +105,10 @@ def stripe_event(event_id: str = "evt_1", kind: str = "invoice.paid") -> bytes:
 
 
 def stripe(
-    body: bytes | None = None, *, secret: SecretStr = STRIPE_SECRET, age: float = 0
+    body: bytes | None = None, *, secret: SecretStr = STRIPE_SECRET, age: int = 0, now: int = NOW
 ) -> Request:
     body = stripe_event() if body is None else body
-    stamp = int(time.time() - age)
+    stamp = now - age
     headers = {
         "content-type": "application/json; charset=utf-8",
         "stripe-signature": header_of(secret, stamp, body),
@@ -163,13 +165,13 @@ def structured(
     *,
     body: bytes | None = None,
     secret: SecretStr = PSA_SECRET,
-    age: float = 0,
+    age: int = 0,
 ) -> Request:
     if body is None:
         body = json.dumps(cloudevent() if content is None else content).encode()
     headers = {
         "content-type": "application/cloudevents+json",
-        "dealthread-signature": header_of(secret, int(time.time() - age), body),
+        "dealthread-signature": header_of(secret, NOW - age, body),
     }
     return Request("/events/kantata", body, headers)
 
@@ -183,6 +185,6 @@ def binary(data: object = None, *, tampered: Mapping[str, str] | None = None) ->
         "ce-type": "com.dealthread.entries.changed",
         "ce-subject": "48213",
     }
-    signature = header_of(PSA_SECRET, int(time.time()), signed_content(ce, body))
+    signature = header_of(PSA_SECRET, NOW, signed_content(ce, body))
     headers = {**ce, "content-type": "application/json", "dealthread-signature": signature}
     return Request("/events/kantata", body, {**headers, **(tampered or {})})

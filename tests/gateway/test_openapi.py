@@ -15,7 +15,7 @@ from gateway.deliveries import Delivery
 from gateway.description import CLOUDEVENT, OUTBOUND, STRIPE
 from gateway.receivers import receiver
 from store.inbox import NewEvent
-from tests.gateway.scene import EVENTS, structured
+from tests.gateway.scene import EVENTS, NOW, structured
 
 
 class Memory:
@@ -88,7 +88,7 @@ def test_the_document_names_connections_refusals_and_examples() -> None:
 
 
 def test_the_documents_examples_are_taken() -> None:
-    verified = receiver(EVENTS["kantata"])
+    verified = receiver(EVENTS["kantata"], lambda: NOW)
     request = structured(CLOUDEVENT)
     (event,) = verified.read(
         Delivery("kantata", "application/cloudevents+json", request.headers, {}, request.body)

@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from store.inbox import Inbox
 from tests.gateway.scene import LIMIT, STRIPE_SECRET, stripe, stripe_event, until
 from tests.support.postgres import PostgresForTests, new_name
 
-READY_SECONDS = 30
+READY_SECONDS = 90
 NOBODY = "127.0.0.1:9"
 """Where no Temporal is: events are received all the same."""
 
@@ -116,7 +117,7 @@ async def test_killed_under_load_it_loses_nothing_that_it_accepted(gateway: Runn
             count = 0
             while not stopped.is_set():
                 count += 1
-                request = stripe(stripe_event(f"evt_{number}x{count}"))
+                request = stripe(stripe_event(f"evt_{number}x{count}"), now=int(time.time()))
                 with contextlib.suppress(httpx.TransportError):
                     answer = await http.post(
                         gateway.address + request.path,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -110,7 +111,7 @@ async def test_on_a_real_server_a_signal_starts_its_workflow_and_the_next_finds_
 
 
 async def test_a_server_that_is_away_is_told_from_one_that_refuses(
-    temporal: WorkflowEnvironment,
+    temporal: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def target(workflow_id: str) -> Target:
         of = TimeToBillingInput.model_validate(
@@ -120,8 +121,10 @@ async def test_a_server_that_is_away_is_told_from_one_that_refuses(
 
     with pytest.raises(NotSent):
         await TemporalSender(temporal.client).send(target("x" * 2000), (), "")
-    away = await Client.connect(
-        "127.0.0.1:9", lazy=True, data_converter=temporal.client.data_converter
-    )
+
+    async def unavailable(*_: object, **__: object) -> None:
+        raise RPCError("connection refused", RPCStatusCode.UNAVAILABLE, b"")
+
+    monkeypatch.setattr(Client, "start_workflow", unavailable)
     with pytest.raises(ServerAway):
-        await TemporalSender(away).send(target("x"), (), "")
+        await TemporalSender(temporal.client).send(target("x"), (), "")
