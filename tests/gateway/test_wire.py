@@ -300,7 +300,11 @@ async def test_a_bad_notification_takes_the_whole_message_with_it(gateway: Gatew
     assert await gateway.events() == ()
 
 
-@pytest.mark.parametrize("request_", [stripe(), salesforce(), structured()], ids=str)
+@pytest.mark.parametrize(
+    "request_",
+    [stripe(), salesforce(), structured()],
+    ids=["stripe", "salesforce", "cloudevents"],
+)
 async def test_without_the_database_senders_come_again(
     gateway: Gateway, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
