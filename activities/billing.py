@@ -14,11 +14,13 @@ from activities.engaging import engaged
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
+from adapters.errors import Invalid
 from canonical import activities as ref
 from canonical.billing import AccountingPeriod, Reservation, ReserveEntries
 from canonical.entries import Entry, EntryRef
+from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.rating import Rated
-from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
+from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, WriteOutcome
 from canonical.saga import Route, StepCall, UndoCall
 from canonical.time_to_billing import (
     BillingRunPlan,
@@ -32,6 +34,7 @@ from canonical.time_to_billing import (
     RatedRun,
     RateEntries,
     ReserveRun,
+    RunRequest,
     TakeIn,
     TakenIn,
     Verified,
@@ -183,26 +186,33 @@ class BillingActivities:
 
     @implements(ref.RESERVE_ENTRIES)
     async def reserve_entries(self, call: StepCall[ReserveRun]) -> Receipt:
-        """Reserve the run's entries in the PSA, in one write. Key: the step. Undo: frees them."""
+        """Reserve the run's entries in the PSA, in one write. Key: the step. Undo: frees them.
+
+        Refused because somebody changed them since the claim, nothing is reserved: `verify_entries`
+        says which, and the run rolls back without asking anybody.
+        """
         store, request, ours = self.runner.store, call.request, own_id(call)
         psa = self.ports.psa(request.connection)
-        entries = tuple(each.ref for each in await store.runs.rated(request.run))
+        entries = tuple(each.ref for each in await store.runs.rated_refs(request.run))
 
         async def find() -> RecordRef | None:
             found = await psa.find_reservation(ours)
             return None if found is None else found.record
 
-        async def reserve() -> RecordRef:
-            made: Reservation = await psa.reserve_entries(
-                ours,
-                ReserveEntries(
-                    connection=request.connection,
-                    project=request.project,
-                    entries=entries,
-                    on=request.on,
-                    title=request.title,
-                ),
+        async def reserve() -> RecordRef | Receipt:
+            wanted = ReserveEntries(
+                connection=request.connection,
+                project=request.project,
+                entries=entries,
+                on=request.on,
+                title=request.title,
             )
+            try:
+                made: Reservation = await psa.reserve_entries(ours, wanted)
+            except Invalid:
+                if await self._differing(request, reservation=""):
+                    return _not_reserved(request.connection)
+                raise
             return made.record
 
         receipt = await self.runner.create(call, find, reserve)
@@ -229,25 +239,29 @@ class BillingActivities:
         """
         store, request = self.runner.store, call.request
         async with attempt(store, call):
-            rated = {each.ref: each.version for each in await store.runs.rated(request.run)}
+            rated = {each.ref for each in await store.runs.rated_refs(request.run)}
             reservation = await store.runs.reservation(request.run)
-            now = {
-                entry.ref: entry
-                for entry in await self.ports.psa(request.connection).read_entries(tuple(rated))
-            }
-            changed = {
-                ref
-                for ref, version in rated.items()
-                if (entry := now.get(ref)) is None
-                or not entry.approved
-                or entry.version != version
-                or entry.reservation_id != reservation
-            }
-            changed |= set(await store.runs.changed(request.run)) & rated.keys()
+            changed = await self._differing(request, reservation) if reservation else set(rated)
+            changed |= set(await store.runs.changed(request.run)) & rated
             if changed:
                 of = request.of
                 await store.changes.note(of.psa, of.project_id, tuple(changed))
             return Verified(changed=_in_order(changed))
+
+    async def _differing(self, request: RunRequest, reservation: str) -> set[EntryRef]:
+        """Return which rated entries the PSA has otherwise: changed, not approved, elsewhere."""
+        rated = await self.runner.store.runs.rated_refs(request.run)
+        refs = tuple(each.ref for each in rated)
+        read = await self.ports.psa(request.connection).read_entries(refs)
+        now = {entry.ref: entry for entry in read}
+        return {
+            each.ref
+            for each in rated
+            if (entry := now.get(each.ref)) is None
+            or not entry.approved
+            or entry.version != each.version
+            or entry.reservation_id != reservation
+        }
 
     @implements(ref.PLACE_PARTS)
     async def place_parts(self, call: StepCall[PlaceParts]) -> Receipt:
@@ -256,7 +270,7 @@ class BillingActivities:
         Key: the run. Undo: gives back what they consumed.
         """
         store, run, of = self.runner.store, call.request.run, call.request.of
-        corrected = [each.adjusts for each in await store.runs.rated(run) if each.adjusts]
+        corrected = [each.adjusts for each in await store.runs.rated_refs(run) if each.adjusts]
         origins = await store.corrections.origins(of.psa, corrected)
 
         async def place() -> RecordRef:
@@ -298,10 +312,16 @@ class BillingActivities:
 
     @implements(ref.HAND_OVER)
     async def hand_over(self, call: StepCall[HandOver]) -> Receipt:
-        """Let drafting take the run's lines: the pivot. Key: the run. No undo."""
-        store, run = self.runner.store, call.request.run
+        """Let drafting take the run's lines: the pivot. Key: the run. No undo.
+
+        The last look at the reservation: the draft may have been deleted since `verify_entries`.
+        """
+        store, request, run = self.runner.store, call.request, call.request.run
 
         async def hand_over() -> RecordRef:
+            gone = await self._differing(request, await store.runs.reservation(run))
+            if gone:
+                raise StepFailed(_reservation_gone(request.connection, len(gone)))
             await store.runs.hand_over(run)
             return _of_run(run)
 
@@ -314,6 +334,23 @@ async def _nothing() -> None:
 
 def _of_run(run: str) -> RecordRef:
     return RecordRef(system=SUBLEDGER, type="billing_run", id=run)
+
+
+def _not_reserved(connection: str) -> Receipt:
+    record = RecordRef(system=connection, type="reservation", id="")
+    return Receipt(record=record, outcome=WriteOutcome.SKIPPED)
+
+
+def _reservation_gone(connection: str, count: int) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="reservation_gone",
+        message=(
+            f"{count} entries are no longer reserved for this run in {connection}: somebody took "
+            "them off the draft invoice, or deleted it. Roll back; the next run reserves anew."
+        ),
+        system=connection,
+    )
 
 
 def _in_order(refs: set[EntryRef]) -> tuple[EntryRef, ...]:

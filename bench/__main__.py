@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from bench.billing import QUICK, billing
 from bench.gateway import gateway_bench
 from bench.latency import latency
 from bench.memory import memory
@@ -29,6 +30,7 @@ def benches(*, quick: bool) -> dict[str, Bench]:
         "gateway": lambda servers: (
             gateway_bench(servers, rates=(200,), seconds=2) if quick else gateway_bench(servers)
         ),
+        "billing": lambda servers: billing(servers, sizes=QUICK if quick else None),
         "memory": lambda servers: memory(servers, sagas=many, parked=parked),
     }
 

@@ -5,14 +5,16 @@ shape (of five) and currency (of four), 500 time entries and expenses, every ten
 billable, every 33rd by somebody of another company. The bench adds the contracts and adjustments.
 """
 
-import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+import httpx
 from pydantic import JsonValue
 
+from bench.servers import Servers
 from canonical.deal import ContractLineType
 from canonical.engagement import (
     BillRate,
@@ -31,7 +33,10 @@ from policies.schema import Policies
 from simulators.kantata.seed_time import FIRST_STORY, FIRST_WORKSPACE
 from simulators.kit.control import Control
 
+Fields = dict[str, JsonValue]
+
 PSA, ERP = "kantata", "netsuite"
+VENDORS = (PSA, ERP, "workday")
 FIRST_JOB, FIRST_CLIENT = 7001, 6001
 BLOCK = 20
 """So many projects in a row have every shape in every currency once."""
@@ -40,7 +45,8 @@ ADJUSTMENTS = 10
 ADJUSTED_MINUTES = 5
 LEAST_MINUTES = 15
 """Of the entries that are adjusted."""
-AT_ONCE = 8
+BULK = 100
+"""Adjustments in one request of Kantata's."""
 
 _CURRENCIES = (("USD", "US"), ("EUR", "DE"), ("GBP", "DE"), ("JPY", "JP"))
 """Of every fourth project, with the company that bills; as the simulators have them."""
@@ -137,54 +143,73 @@ def _line(
     )
 
 
-async def seeded(control: Control, account: str, count: int) -> dict[str, list[EntryRef]]:
+async def seeded(servers: Servers, account: str, count: int) -> dict[str, list[EntryRef]]:
     """Fill an account with so many projects; return what is approved, by project id."""
+    control = servers.control
     for vendor in (PSA, ERP):
         await control.seed("time", count=count, account=account, vendor=vendor)
     await control.seed("standard", account=account, vendor="workday")
     found: dict[str, list[EntryRef]] = {}
-    corrected: dict[str, list[dict[str, JsonValue]]] = {}
+    long: dict[str, list[Fields]] = {}
     for type_, kind in (("time_entries", EntryKind.TIME), ("expenses", EntryKind.EXPENSE)):
         for record in await control.records(PSA, account, type=type_):
             fields = record["fields"]
             project = str(fields["workspace_id"])
             found.setdefault(project, []).append(EntryRef(kind=kind, id=record["id"]))
-            if kind is EntryKind.TIME and fields["billable"]:
-                corrected.setdefault(project, []).append(fields)
-    await _adjusted(control, account, found, corrected)
+            minutes = fields.get("time_in_minutes")
+            if fields.get("billable") and isinstance(minutes, int) and minutes >= LEAST_MINUTES:
+                long.setdefault(project, []).append(fields)
+    wanted = [
+        _adjustment(entry)
+        for entries in long.values()
+        for entry in entries[:: len(entries) // ADJUSTMENTS][:ADJUSTMENTS]
+    ]
+    for project, ref in await _adjusted(servers, account, wanted):
+        found[project].append(ref)
     return found
 
 
+def _adjustment(entry: Fields) -> Fields:
+    """Return what takes five minutes off a time entry."""
+    return {
+        "workspace_id": entry["workspace_id"],
+        "user_id": entry["user_id"],
+        "story_id": entry["story_id"],
+        "role_id": entry["role_id"],
+        "original_date": entry["date_performed"],
+        "time": -ADJUSTED_MINUTES,
+        "billable": True,
+    }
+
+
 async def _adjusted(
-    control: Control,
-    account: str,
-    found: dict[str, list[EntryRef]],
-    entries: dict[str, list[dict[str, JsonValue]]],
-) -> None:
-    """Take five minutes off some entries of each project, as a project manager would."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def adjust(project: str, entry: dict[str, JsonValue]) -> None:
-        fields: dict[str, JsonValue] = {
-            "workspace_id": project,
-            "user_id": entry["user_id"],
-            "story_id": entry["story_id"],
-            "role_id": entry["role_id"],
-            "original_date": entry["date_performed"],
-            "time": -ADJUSTED_MINUTES,
-            "billable": True,
-        }
-        async with places:
-            made = await control.put_record(PSA, account, "time_adjustments", fields)
-        found[project].append(EntryRef(kind=EntryKind.ADJUSTMENT, id=made["id"]))
-
-    async with asyncio.TaskGroup() as group:
-        for project, fields in entries.items():
-            long = [each for each in fields if _minutes(each) >= LEAST_MINUTES]
-            for entry in long[:: len(long) // ADJUSTMENTS][:ADJUSTMENTS]:
-                group.create_task(adjust(project, entry))
+    servers: Servers, account: str, wanted: Sequence[Fields]
+) -> list[tuple[str, EntryRef]]:
+    """Create time adjustments in bulk, by the vendor's own API: with projects, in their order."""
+    token = (await servers.control.credentials(PSA, account))["token"]
+    made: list[tuple[str, EntryRef]] = []
+    async with httpx.AsyncClient(
+        base_url=servers.urls[PSA],
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=60,
+    ) as http:
+        for first in range(0, len(wanted), BULK):
+            body = {"time_adjustments": wanted[first : first + BULK]}
+            answer = await http.post("/api/v1/time_adjustments", json=body)
+            answer.raise_for_status()
+            rows = answer.json()["time_adjustments"]
+            made += [
+                (row["workspace_id"], EntryRef(kind=EntryKind.ADJUSTMENT, id=id_))
+                for id_, row in rows.items()
+            ]
+    return made
 
 
-def _minutes(entry: dict[str, JsonValue]) -> int:
-    minutes = entry["time_in_minutes"]
-    return minutes if isinstance(minutes, int) else 0
+async def calls_of(control: Control, account: str) -> Counter[tuple[str, str]]:
+    """Count an account's vendor calls by vendor and method; signing in does not count."""
+    found: Counter[tuple[str, str]] = Counter()
+    for vendor in VENDORS:
+        calls = await control.calls(vendor, account)
+        found.update((vendor, call["method"]) for call in calls if "oauth2" not in call["path"])
+    return found

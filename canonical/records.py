@@ -22,7 +22,7 @@ class WriteOutcome(StrEnum):
     UPDATED = "updated"
     EXISTING = "existing"
     SKIPPED = "skipped"
-    """A person decided that the step is not needed; no system was touched."""
+    """The step is not needed, as a person decided or the systems show; none was changed."""
 
 
 class Receipt(CanonicalModel):

@@ -125,19 +125,28 @@ class BillingDesk:
     async def hold(
         self, project_id: str, entries: Sequence[EntryRef], *, by: str, because: str, psa: str = ""
     ) -> int:
-        """Hold entries by hand, with a reason; returns how many are newly held."""
+        """Hold entries by hand, with a reason; returns how many are newly held.
+
+        Raises:
+            Refused: this person may not, there is no reason, or nobody knows the project.
+        """
         check_role(self.people, by, DECIDERS, "billing")
         if not because.strip():
             raise Refused('Say why with --because "...": somebody will ask.')
-        del project_id
-        return await self.store.subledger.hold(psa or self.psa, entries, owner=by, because=because)
+        of = await self._open(project_id, psa)
+        return await self.store.subledger.hold(of.psa, entries, owner=by, because=because)
 
     async def unhold(
         self, project_id: str, entries: Sequence[EntryRef], *, by: str, psa: str = ""
     ) -> int:
-        """Release what was held, by hand or by rating; the next run judges it anew."""
+        """Release what was held, by hand or by rating; the next run judges it anew.
+
+        Raises:
+            Refused: this person may not, or nobody knows the project; nothing is released.
+        """
         check_role(self.people, by, DECIDERS, "billing")
-        released = await self.store.subledger.unhold(psa or self.psa, entries, by=by)
+        of = await self._open(project_id, psa)
+        released = await self.store.subledger.unhold(of.psa, entries, by=by)
         await self.changed(project_id, entries, psa=psa)
         return released
 

@@ -58,10 +58,11 @@ def _sentence(problem: ErrorDetails, path: Path) -> str:
     name = variable(keys)
     set_by = next((found for found in os.environ if found.upper() == name), None)
     place = f"environment {set_by}" if set_by else f"{path}: {'.'.join(keys) or 'the file'}"
-    return f"{place}: {_reason(problem)}."
+    return f"{place}: {reason(problem)}."
 
 
-def _reason(problem: ErrorDetails) -> str:
+def reason(problem: ErrorDetails) -> str:
+    """Return what is wrong with one value, without its place and without a full stop."""
     kind = problem["type"]
     if kind == "missing":
         return "this key is missing"

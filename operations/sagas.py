@@ -159,6 +159,11 @@ class SagaDesk:
                 f"{short(id_)} is neither a work item, nor a saga's workflow id, "
                 "nor an opportunity id."
             )
+        if id_.startswith("time-to-billing/"):
+            raise Refused(
+                f"{short(id_)} gathers what was approved and is no saga: "
+                "starter.py billing status PROJECT shows it."
+            )
         if "/" in id_:
             return id_
         return opportunity_to_project_id(self.crm, self.full_id(self.crm, id_))

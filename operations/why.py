@@ -1,10 +1,13 @@
 """Why an entry is not billed yet, and who must act: facts of the subledger as sentences."""
 
+from collections.abc import Callable
+from typing import Final
+
 from pydantic import BaseModel
 
 from canonical.entries import HoldReason
 from canonical.rating import Disposition
-from store.subledger import Hold, Why
+from store.subledger import Hold, TracedPart, Why
 
 
 class Reason(BaseModel):
@@ -14,7 +17,7 @@ class Reason(BaseModel):
     who: str
 
 
-WHO = {
+WHO: Final = {
     HoldReason.BY_HAND: "who held it releases it: starter.py billing unhold",
     HoldReason.NO_CONTRACT_LINE: "the engagement's owner adds the line or the contract",
     HoldReason.NO_RATE: "the engagement's owner adds the rate",
@@ -28,7 +31,7 @@ WHO = {
     HoldReason.BAD_QUANTITY: "the person corrects the entry in the PSA",
 }
 
-DISPOSITIONS = {
+DISPOSITIONS: Final = {
     Disposition.TO_BILL: "goes to drafting",
     Disposition.COVERED_BY_FIXED_FEE: "is covered by the fixed fee",
     Disposition.DRAWN_FROM_RETAINER: "was drawn from the retainer",
@@ -37,7 +40,13 @@ DISPOSITIONS = {
     Disposition.NON_BILLABLE: "is not billable",
 }
 
-NOBODY = "nobody: it goes on by itself"
+WITHDRAWN: Final = {
+    "unapproved": "Its approval was withdrawn in the PSA.",
+    "superseded": "It was changed in the PSA, and the change is not approved.",
+    "vanished": "It was deleted in the PSA.",
+}
+HANDED_OVER: Final = "handed_over"
+NOBODY: Final = "nobody: it goes on by itself"
 
 
 def reasons(facts: Why) -> list[Reason]:
@@ -61,26 +70,47 @@ def _held(hold: Hold) -> Reason:
 
 
 def _state(facts: Why) -> list[Reason]:
-    if facts.state == "unknown":
-        text = "It was never approved in the PSA, as far as Dealthread has read."
-        return [Reason(text=text, who="the approver; or tell it: starter.py approve-time")]
-    if facts.state == "withdrawn":
-        return [Reason(text=f"It was withdrawn: {facts.because}.", who="the approver in the PSA")]
-    if facts.state == "approved" and facts.engagement is None:
-        text = f"Nothing bills project {facts.project_id} on its day."
-        return [Reason(text=text, who="whoever owns the contract: starter.py engagement import")]
-    if facts.state == "approved":
-        text = f"It was approved {facts.approved_at:%Y-%m-%d} and waits for the next billing run."
-        return [Reason(text=text, who=f"{NOBODY}; or now: starter.py billing run")]
-    if facts.parts:
-        return [
-            Reason(
-                text=f"{part.amount} {DISPOSITIONS[part.disposition]} ({part.state}).",
-                who="finance releases the draft"
-                if part.disposition is Disposition.TO_BILL
-                else "nobody: it has its place",
-            )
-            for part in facts.parts
-        ]
+    if facts.state in BEFORE_ITS_RUN:
+        return [BEFORE_ITS_RUN[facts.state](facts)]
+    if facts.parts and facts.run_state == HANDED_OVER:
+        return [_placed(part) for part in facts.parts]
     text = f"It is in {facts.run_key}, which is {facts.run_state}."
     return [Reason(text=text, who=f"starter.py status {facts.run_key} says where it stands")]
+
+
+def _unknown(_facts: Why) -> Reason:
+    text = "It was never approved in the PSA, as far as Dealthread has read."
+    return Reason(text=text, who="the approver; or tell it: starter.py approve-time")
+
+
+def _withdrawn(facts: Why) -> Reason:
+    text = WITHDRAWN.get(facts.because, f"It was withdrawn: {facts.because}.")
+    return Reason(text=text, who="the approver in the PSA")
+
+
+def _waiting(_facts: Why) -> Reason:
+    text = "It changed in the PSA; an earlier version of it has yet to leave its run."
+    return Reason(text=text, who=NOBODY)
+
+
+def _approved(facts: Why) -> Reason:
+    if facts.engagement is None:
+        text = f"Nothing bills project {facts.project_id} on its day."
+        return Reason(text=text, who="whoever owns the contract: starter.py engagement import")
+    text = f"It was approved {facts.approved_at:%Y-%m-%d} and waits for the next billing run."
+    return Reason(text=text, who=f"{NOBODY}; or now: starter.py billing run")
+
+
+def _placed(part: TracedPart) -> Reason:
+    who = "nobody: it has its place"
+    if part.disposition is Disposition.TO_BILL:
+        who = "finance releases the draft"
+    return Reason(text=f"{part.amount} {DISPOSITIONS[part.disposition]} ({part.state}).", who=who)
+
+
+BEFORE_ITS_RUN: Final[dict[str, Callable[[Why], Reason]]] = {
+    "unknown": _unknown,
+    "withdrawn": _withdrawn,
+    "waiting": _waiting,
+    "approved": _approved,
+}

@@ -37,12 +37,31 @@ class Placed(CanonicalModel):
     warnings: tuple[str, ...] = ()
 
 
+class RatedRef(CanonicalModel):
+    """Which entry was rated, in which version."""
+
+    ref: EntryRef
+    version: str
+    adjusts: EntryRef | None = None
+    """The time entry that it corrects."""
+
+
 class PlacedEntry(CanonicalModel):
     """A rated entry with its parts, in claim order."""
 
     rated: Rated
     parts: tuple[Part, ...]
 
+
+_RATED_REFS = text("""
+    SELECT version.kind, version.entry_id, version.version, version.adjusts
+    FROM billing_runs AS run
+    JOIN run_entries AS claim USING (run_key, generation)
+    JOIN ratings AS rating ON rating.entry = claim.entry AND rating.run_key = run.run_key
+    JOIN entry_versions AS version ON version.id = claim.entry
+    WHERE run.run_key = :run_key AND claim.state IN ('claimed', 'handed_over')
+    ORDER BY claim.position
+""")
 
 _RATED = text("""
     SELECT rating.entry, rating.document FROM billing_runs AS run
@@ -126,6 +145,17 @@ class RunPlacing:
         """Return what rating made of the run's entries, in claim order."""
         rows = await self._database.rows(_RATED, {"run_key": run_key})
         return tuple(Rated.model_validate_json(row.document) for row in rows)
+
+    async def rated_refs(self, run_key: str) -> tuple[RatedRef, ...]:
+        """Return which of the run's entries are rated, in claim order; `rated` says how."""
+        return tuple(
+            RatedRef(
+                ref=EntryRef(kind=EntryKind(row.kind), id=row.entry_id),
+                version=row.version,
+                adjusts=EntryRef(kind=EntryKind.TIME, id=row.adjusts) if row.adjusts else None,
+            )
+            for row in await self._database.rows(_RATED_REFS, {"run_key": run_key})
+        )
 
     async def reserved(self, run_key: str, reservation: str) -> None:
         """Put down the PSA's reservation of the run; empty: it is gone again.

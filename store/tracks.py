@@ -78,25 +78,27 @@ _LINES = text("""
     SELECT :run_key, :generation, given.kind, given.item, given.amount, given.currency
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
         AS given(kind text, item text, amount numeric, currency text)
+    RETURNING id, kind, item
 """)
 
+_ENTRIES = text("""
+    SELECT version.id, version.kind, version.entry_id FROM run_entries AS claim
+    JOIN entry_versions AS version ON version.id = claim.entry
+    WHERE claim.run_key = :run_key AND claim.state = 'claimed'
+""")
+# By ids alone: joined by names, over rows that the planner takes for few, it is quadratic.
 _LINKS = """
-    jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(item text, kind text, entry_id text,
-        number integer)
-    JOIN run_entries AS claim ON claim.run_key = :run_key AND claim.state = 'claimed'
-    JOIN entry_versions AS version ON version.id = claim.entry AND version.kind = given.kind
-        AND version.entry_id = given.entry_id
-    JOIN postings AS posting ON posting.run_key = :run_key AND posting.generation = :generation
-        AND posting.kind = :of AND posting.item = given.item
+    unnest(CAST(:entries AS bigint[]), CAST(:numbers AS integer[]), CAST(:postings AS bigint[]))
+        AS given(entry, number, posting)
 """
 _LINK_PARTS = text(f"""
-    UPDATE parts AS part SET posting = posting.id FROM {_LINKS}
-    WHERE part.entry = version.id AND part.run_key = :run_key AND part.number = given.number
-        AND part.posting IS NULL
+    UPDATE parts AS part SET posting = given.posting FROM {_LINKS}
+    WHERE part.entry = given.entry AND part.number = given.number
+        AND part.run_key || '' = :run_key AND part.posting IS NULL
 """)  # noqa: S608 - constants
 _LINK_COSTS = text(f"""
-    UPDATE cost_track AS cost SET posting = posting.id FROM {_LINKS}
-    WHERE cost.entry = version.id AND cost.run_key = :run_key AND cost.state = 'pending'
+    UPDATE cost_track AS cost SET posting = given.posting FROM {_LINKS}
+    WHERE cost.entry = given.entry AND cost.run_key || '' = :run_key AND cost.state = 'pending'
         AND cost.posting IS NULL
 """)  # noqa: S608 - constants
 _UNEQUAL = text("""
@@ -181,10 +183,22 @@ class RunTracks:
                 {"kind": kind, "item": line.item, **line.amount.model_dump(mode="json")}
                 for kind, line in lines
             )
-            await session.execute(_LINES, {**key, "rows": rows})
+            made = (await session.execute(_LINES, {**key, "rows": rows})).all()
+            entries = (await session.execute(_ENTRIES, {"run_key": run_key})).all()
+            postings = {(row.kind, row.item): row.id for row in made}
+            ids = {(row.kind, row.entry_id): row.id for row in entries}
             for of, statement in (("charges", _LINK_PARTS), ("costs", _LINK_COSTS)):
-                of_kind = [line for kind, line in lines if kind == of]
-                await _link(session, statement, {**key, "of": of}, of_kind)
+                links = [
+                    (
+                        ids.get((part.entry.kind, part.entry.id)),
+                        part.number,
+                        postings[of, line.item],
+                    )
+                    for kind, line in lines
+                    if kind == of
+                    for part in line.parts
+                ]
+                await _link(session, statement, run_key, links)
             if (await session.execute(_UNEQUAL, key)).scalar_one():
                 raise Conflict(f"{run_key}: a line is not the sum of what it stands for")
 
@@ -296,21 +310,18 @@ class RunTracks:
 async def _link(
     session: AsyncConnection,
     statement: TextClause,
-    key: Mapping[str, object],
-    lines: Sequence[PostingLine],
+    run_key: str,
+    links: Sequence[tuple[int | None, int, int]],
 ) -> None:
-    rows = [
-        {
-            "item": line.item,
-            "kind": part.entry.kind.value,
-            "entry_id": part.entry.id,
-            "number": part.number,
-        }
-        for line in lines
-        for part in line.parts
-    ]
-    if not rows:
+    """Say of parts or costs (entry, number) which posting stands for them.
+
+    Raises:
+        Conflict: one of them is not there, or another posting stands for it.
+    """
+    if not links:
         return
-    result = await session.execute(statement, {**key, "rows": as_rows(rows)})
-    if result.rowcount != len(rows):
-        raise Conflict(f"{key['run_key']}: a line stands for what is not there, or stood for")
+    entries, numbers, postings = map(list, zip(*links, strict=True))
+    values = {"run_key": run_key, "entries": entries, "numbers": numbers, "postings": postings}
+    result = await session.execute(statement, values)
+    if result.rowcount != len(links):
+        raise Conflict(f"{run_key}: a line stands for what is not there, or stood for")

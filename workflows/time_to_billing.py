@@ -173,11 +173,12 @@ class ApprovedTimeToBilling:
             self._waiting.pop(entry, None)
 
     async def _start_run(self) -> None:
-        # What arrives from here on asks for a run of its own: this one may not see it any more.
-        self._since, self._run_asked = None, False
         while self._waiting:
             await self._note()
+        noted = self._messages
         opened = await call_store(ref.OPEN_RUN, OpenRun(of=self._of, after=self._last_run))
+        if self._messages == noted:  # else this run may not see what came: the next one does
+            self._since, self._run_asked = None, False
         self._open_run = self._last_run = opened.number
         try:
             await workflow.start_child_workflow(

@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from canonical.entries import EntryRef
+from canonical.money import Money
 from operations.billing import parse_entry
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import open_office
 from operations.why import reasons
-from store.subledger import EntryTrace
+from store.subledger import EntryTrace, Version
 
 billing_app = typer.Typer(no_args_is_help=True, help="Approved time and expenses on their way.")
+
+WHICH = "Say which: --entries ID,ID or --week DAY."
 
 Project = Annotated[str, typer.Argument(help="The PSA project's id.")]
 Psa = Annotated[str, typer.Option(help="PSA connection; the first one without it.")]
@@ -37,18 +40,19 @@ async def approve_time(
     What is true is read from the PSA: an entry that is not approved there is not billed.
     """
     if bool(entries) == bool(week):
-        fail("Say which: --entries ID,ID or --week DAY.")
+        fail(WHICH)
     async with open_office(config) as office:
-        refs: Sequence[EntryRef] = [parse_entry(each) for each in entries.split(",") if each]
+        refs: Sequence[EntryRef] = [parse_entry(e) for e in entries.split(",") if e.strip()]
         if week:
             refs = await office.billing.entries_of_week(project, _day(week), psa=psa)
         if not refs:
-            fail(f"There is nothing of that week on project {project}.")
+            fail(f"There is nothing of that week on project {project}." if week else WHICH)
         of = await office.billing.changed(project, refs, psa=psa)
     if as_json:
         show_json({"project": of.project_id, "period": of.period, "entries": len(refs)})
     else:
-        say(f"told  project {of.project_id}, period {of.period}: {len(refs)} entries")
+        count = "1 entry" if len(refs) == 1 else f"{len(refs)} entries"
+        say(f"told  project {of.project_id}, period {of.period}: {count}")
 
 
 @billing_app.command("status", epilog="Example: starter.py billing status 5001")
@@ -77,11 +81,11 @@ async def billing_status(
     )
     show_table(f"Project {project}", ("state", "", "entries"), rows)
     amounts = (
-        (each.legal_entity, each.currency, disposition, amount)
+        (each.legal_entity, disposition, Money(amount=amount, currency=each.currency))
         for each in conserved
         for disposition, amount in each.placed.items()
     )
-    show_table("Placed", ("entity", "currency", "disposition", "amount"), amounts)
+    show_table("Placed", ("entity", "disposition", "amount"), amounts)
     for finding in findings:
         say(f"finding  {finding.finding}: {finding.ref}: {finding.detail}", style="yellow")
     if view is not None and view.open_run:
@@ -172,12 +176,12 @@ def show_entry(traced: EntryTrace) -> None:
             each.version[:8],
             each.state,
             str(each.service_date),
-            each.minutes if each.minutes is not None else f"{each.amount} {each.currency}",
+            _quantity(each),
             each.because,
         )
         for each in traced.versions
     )
-    show_table(str(traced.ref), ("version", "state", "day", "minutes or amount", "why"), versions)
+    show_table(str(traced.ref), ("version", "state", "day", "recorded", "why"), versions)
     parts = (
         (
             each.number,
@@ -208,6 +212,12 @@ def show_entry(traced: EntryTrace) -> None:
     for hold in traced.holds:
         until = f"until {hold.released_at:%Y-%m-%d}" if hold.released_at else "still"
         say(f"hold  {hold.reason} since {hold.since:%Y-%m-%d}, {until}: {hold.because}")
+
+
+def _quantity(version: Version) -> str:
+    if version.amount is None:
+        return f"{version.minutes} min"
+    return str(Money(amount=version.amount, currency=version.currency))
 
 
 def _day(text: str) -> date:

@@ -172,6 +172,7 @@ def _as_json(
         "deals": list(story.deals),
         "records": list(story.records),
         "waiting": list(story.waiting),
+        "week": story.week,
         "seconds": {"start": times[0], "deals": times[1], "total": times[2]},
         "config": str(info.config) if keep else None,
         "web_ui": info.addresses["temporal_ui"] if keep else None,

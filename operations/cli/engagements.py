@@ -4,16 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from canonical.engagement import Engagement
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, say, show_json, show_table
-from operations.composition import open_office
-
-FILE_BYTES_MAX = 1_000_000
+from operations.composition import load_policies, open_office
+from operations.engagements import read_engagement
 
 engagements_app = typer.Typer(no_args_is_help=True, help="Contracts as billing needs them.")
 
@@ -21,13 +16,14 @@ engagements_app = typer.Typer(no_args_is_help=True, help="Contracts as billing n
 @engagements_app.command("import", epilog="Example: starter.py engagement import contract.yaml")
 @command
 async def import_engagement(
-    file: Annotated[Path, typer.Argument(help="YAML: one engagement, see docs/howto/billing.md.")],
+    file: Annotated[Path, typer.Argument(help="YAML; see docs/howto/bill-approved-time.md.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Keep one version of an engagement; the same file again changes nothing."""
-    engagement = read_engagement(file)
     async with open_office(config) as office:
+        policies = load_policies(office.config).policies
+        engagement = read_engagement(file, office.config, policies)
         await office.store.engagements.put(engagement)
     if as_json:
         show_json(engagement)
@@ -73,21 +69,3 @@ async def show_engagement(
     )
     header = ("from", "line", "type", "entity", "currency", "billed by", "rated by")
     show_table(f"Engagement {versions[-1].id}", header, rows)
-
-
-def read_engagement(file: Path) -> Engagement:
-    """Return the engagement in a YAML file; a mistake ends the command, naming the field."""
-    try:
-        if file.stat().st_size > FILE_BYTES_MAX:
-            fail(f"{file} is larger than {FILE_BYTES_MAX} bytes.")
-        content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        fail(f"{file} cannot be read: {error}")
-    try:
-        return Engagement.model_validate(content, extra="forbid")
-    except ValidationError as error:
-        wrong = "\n".join(
-            f"{file}: {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}."
-            for each in error.errors(include_input=False)
-        )
-        fail(wrong)

@@ -4,18 +4,21 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from decimal import Decimal
 from functools import wraps
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import structlog
 import typer
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.errors import AdapterError
 from adapters.registry import SettingsInvalid
 from canonical.failures import StepFailed
 from operations.config import ConfigInvalid
@@ -43,6 +46,7 @@ MISTAKES = (
     SettingsInvalid,
     BundleInvalid,
     StepFailed,
+    AdapterError,
     StoreError,
     Unreachable,
 )
@@ -111,14 +115,16 @@ def show_json(value: object) -> None:
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON types; decimals and times become strings."""
+    """Return a value as JSON types; decimals and times become strings, none as 2.1E+5."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return plain(value.model_dump())
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return to_jsonable_python(value, fallback=str)
 
 
 def show_table(

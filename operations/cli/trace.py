@@ -25,10 +25,12 @@ async def trace(saga: Saga, config: Config = None, as_json: Json = False) -> Non
             if traced.versions:
                 show_json(traced) if as_json else show_entry(traced)
                 return
+            if ":" in saga:
+                fail(f"Nothing is known of {traced.ref}.")
         workflow_id = office.sagas.workflow_id(saga)
         entries = await office.store.audit.trail(workflow_id)
         if not entries:
-            fail(f"Nothing is known of {workflow_id}.")
+            fail(f"Nothing is known of {workflow_id}, nor of an entry of this id.")
         records = (await office.store.sagas.trace(workflow_id)).references
         broken = await office.store.audit.verify(workflow_id)
     if as_json:

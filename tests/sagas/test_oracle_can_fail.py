@@ -23,6 +23,9 @@ ROLLED_BACK = Case(SAGA, "open_for_time", FaultClass.REJECTED, Answer.ROLL_BACK)
 IN_DOUBT = Case(SAGA, "provision_psa_project", FaultClass.UNKNOWN_WITH_EFFECT, Answer.ROLL_BACK)
 UNDONE_TWICE = Case(SAGA, "write_back", FaultClass.UNKNOWN_WITH_EFFECT, Answer.RETRY, undo=True)
 """The undo took effect, its answer is lost, so it runs again."""
+BILLED_BACK = Case("BillingRun", "post_costs", FaultClass.REJECTED, Answer.ROLL_BACK)
+"""A billing run with reservation and charges there, that rolls back."""
+COSTS_IN_DOUBT = Case("BillingRun", "post_costs", FaultClass.UNKNOWN_WITH_EFFECT, Answer.ROLL_BACK)
 
 
 async def _dropped(self: StepRunner, call: Any, remove: Any) -> UndoReceipt:
@@ -70,6 +73,14 @@ def _swapped(self: Any, row: Any) -> None:
         self._undos.insert(names.index("link_psa_project"), self._undos.pop())
 
 
+def _freed_first(self: Any, row: Any) -> None:
+    """Let the PSA's reservation be undone before the ERP's charges."""
+    _real_register(self, row)
+    for undo in [each for each in self._undos if each.step.name == "reserve_entries"]:
+        self._undos.remove(undo)
+        self._undos.append(undo)
+
+
 _real_register = Saga._register_undo
 
 
@@ -92,10 +103,21 @@ MUTATIONS: dict[str, tuple[Case, type, str, Callable[..., Any], str]] = {
     "an undo counts twice": (
         UNDONE_TWICE, StepRunner, "undo_update", _toggled, "was changed",
     ),
+    "an undo of a billing run is dropped": (
+        BILLED_BACK, StepRunner, "undo_create", _dropped, "assert",
+    ),
+    "postings in doubt are not undone": (
+        COSTS_IN_DOUBT, StepRunner, "undo_create", _forgotten, "assert",
+    ),
+    "a reservation is freed before the charges are gone": (
+        BILLED_BACK, Saga, "_register_undo", _freed_first, "undone before",
+    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [ROLLED_BACK, IN_DOUBT, UNDONE_TWICE], ids=str)
+@pytest.mark.parametrize(
+    "case", [ROLLED_BACK, IN_DOUBT, UNDONE_TWICE, BILLED_BACK, COSTS_IN_DOUBT], ids=str
+)
 async def test_without_a_mutation_the_case_is_green(world: World, case: Case) -> None:
     await run_case(world, case)
 

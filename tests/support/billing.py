@@ -96,10 +96,15 @@ def engagement(account: str, *, cap: int = 1_000_000) -> Engagement:
     )
 
 
-async def billed_account(world: World, *, cap: int = 1_000_000) -> str:
-    """Return a fresh account with the project's approved work, its contract kept, all noted."""
+async def billed_account(
+    world: World, *, cap: int = 1_000_000, scenario: str = "time-small"
+) -> str:
+    """Return a fresh account with the project's approved work, its contract kept, all noted.
+
+    The scenario `time` has 500 entries, `time-small` 20.
+    """
     account = await world.account(
-        {"kantata": "time-small", "netsuite": "time-small", "workday": "standard"},
+        {"kantata": scenario, "netsuite": scenario, "workday": "standard"},
         count=NUMBER + 1,
     )
     await world.store.engagements.put(engagement(account, cap=cap))

@@ -79,6 +79,8 @@ class CasePorts(Ports):
     urls: dict[str, str] = field(default_factory=dict)
     control: Control | None = None
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    """Calls in flight to a connection, where a case wants less than the usual."""
 
     def crm(self, connection: str) -> Any:
         return self._connected(connection)
@@ -104,7 +106,7 @@ class CasePorts(Ports):
                 secrets={name: SecretStr(value) for name, value in secrets.items()},
                 timeouts={"read_seconds": HTTP_SECONDS, "total_seconds": HTTP_SECONDS},
                 ca_file=None,
-                governor=LocalGovernor(100),
+                governor=LocalGovernor(self.limits.get(connection, 100)),
             )
         return self.crms[connection]
 
