@@ -11,11 +11,17 @@ from activities.steps import StepRunner
 from canonical import activities as ref
 from canonical.billing import ChargeBatch, CostBatch, PostedCharge, PostedCost, charge_id
 from canonical.failures import FailureDetail, FailureKind, StepFailed
-from canonical.ids import ExternalId, external_id
+from canonical.ids import ExternalId, external_id, step_key
 from canonical.money import Money
 from canonical.records import Receipt, RecordRef, UndoReceipt, WriteOutcome
 from canonical.saga import StepCall, UndoCall
-from canonical.time_to_billing import Counted, PostBatch, ReadErpTerms
+from canonical.time_to_billing import (
+    CheckPostings,
+    Counted,
+    PostBatch,
+    ReadErpTerms,
+    RunRequest,
+)
 
 Posted = TypeVar("Posted", PostedCharge, PostedCost)
 
@@ -125,6 +131,38 @@ class PostingActivities:
             await store.runs.costs_reversed(call.request.run, ids)
         return receipt
 
+    @implements(ref.CHECK_POSTINGS)
+    async def check_postings(self, call: StepCall[CheckPostings]) -> Counted:
+        """Read back every line of the run in this ERP, just before the pivot.
+
+        Key: none needed. A line that somebody deleted or changed parks here: while it can all
+        still be rolled back.
+        """
+        store, request = self.runner.store, call.request
+        erp = self.ports.erp(request.connection)
+        count = 0
+        async with attempt(store, call):
+            for told in request.batches:
+                key = step_key(
+                    call.workflow_id, call.generation, f"post_{told.kind}", str(told.number)
+                )
+                there: dict[str, Money]
+                if told.kind == CHARGES:
+                    batch = await store.runs.batch(request.run, CHARGES, told.number, ChargeBatch)
+                    wanted = _wanted(key, [(each.item, each.amount) for each in batch.charges])
+                    charges = await erp.find_charges(tuple(want.id for want in wanted))
+                    there = {found.external_id: found.amount for found in charges}
+                else:
+                    costs = await store.runs.batch(request.run, COSTS, told.number, CostBatch)
+                    wanted = _wanted(key, [(each.item, each.expected_cost) for each in costs.items])
+                    posted = await erp.find_costs(tuple(want.id for want in wanted))
+                    there = {found.external_id: found.cost for found in posted}
+                for want in wanted:
+                    if there.get(want.id) != want.amount:
+                        raise StepFailed(_differs(request, want, there.get(want.id)))
+                count += len(wanted)
+        return Counted(count=count)
+
     async def _post(
         self,
         call: StepCall[PostBatch],
@@ -166,7 +204,7 @@ class PostingActivities:
         for want in wanted:
             found = amount(there[want.id])
             if found != want.amount:
-                raise StepFailed(_differs(call, want, found))
+                raise StepFailed(_differs(call.request, want, found))
         record = RecordRef(
             system=call.request.connection, type="posting_batch", id=str(call.request.number)
         )
@@ -186,15 +224,17 @@ def _wanted(key: str, lines: Sequence[tuple[str, Money]]) -> list[_Wanted]:
     return [_Wanted(external_id(charge_id(key, item)), item, amount) for item, amount in lines]
 
 
-def _differs(call: StepCall[PostBatch], want: _Wanted, found: Money) -> FailureDetail:
+def _differs(request: RunRequest, want: _Wanted, found: Money | None) -> FailureDetail:
+    stands = f"stands in {request.connection} at {found}, and should be {want.amount}"
+    gone = f"is gone from {request.connection}, where it stood at {want.amount}"
     return FailureDetail(
         kind=FailureKind.REJECTED,
-        reason="amount_differs",
+        reason="posting_gone" if found is None else "amount_differs",
         message=(
-            f"Line {want.item} stands in {call.request.connection} at {found}, and should be "
-            f"{want.amount}: correct it there, or roll the run back."
+            f"Line {want.item} {gone if found is None else stands}: "
+            "correct it there and retry, or roll the run back and bill anew."
         ),
-        system=call.request.connection,
+        system=request.connection,
         field=want.item,
     )
 

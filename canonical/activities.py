@@ -46,6 +46,7 @@ from canonical.saga import (
 from canonical.time_to_billing import (
     BillingRunPlan,
     Calendar,
+    CheckPostings,
     ClaimEntries,
     Counted,
     HandOver,
@@ -164,4 +165,5 @@ POST_CHARGES = ActivityRef("post_charges", StepCall[PostBatch], Receipt)
 UNDO_POST_CHARGES = ActivityRef("undo_post_charges", UndoCall[PostBatch], UndoReceipt)
 POST_COSTS = ActivityRef("post_costs", StepCall[PostBatch], Receipt)
 UNDO_POST_COSTS = ActivityRef("undo_post_costs", UndoCall[PostBatch], UndoReceipt)
+CHECK_POSTINGS = ActivityRef("check_postings", StepCall[CheckPostings], Counted)
 HAND_OVER = ActivityRef("hand_over", StepCall[HandOver], Receipt)

@@ -243,6 +243,12 @@ class PostBatch(RunRequest):
     number: int
 
 
+class CheckPostings(RunRequest):
+    """Read back what was posted in an ERP: nobody has deleted or changed it since."""
+
+    batches: tuple[PostingBatch, ...] = ()
+
+
 class HandOver(RunRequest):
     """Hand the run's `to_bill` lines over to drafting."""
 

@@ -23,13 +23,20 @@ WHO: Final = {
     HoldReason.NO_RATE: "the engagement's owner adds the rate",
     HoldReason.NO_COST_RATE: "HR adds the cost rate in the HCM",
     HoldReason.NO_EXCHANGE_RATE: "finance enters the exchange rate in the ERP",
-    HoldReason.RATE_MISMATCH: "the project manager decides which rate holds, then releases it",
-    HoldReason.DUPLICATE_EXPENSE: "the project manager looks at both, then releases or rejects it",
+    HoldReason.RATE_MISMATCH: "the project manager corrects one of the rates, or accepts ours",
+    HoldReason.DUPLICATE_EXPENSE: "the project manager looks at both and rejects one, or accepts it",
     HoldReason.UNKNOWN_PERSON: "HR or the PSA's administrator corrects the e-mail address",
     HoldReason.BILLED_OUTSIDE: "finance takes it off the invoice that was made by hand",
     HoldReason.PERIOD_CLOSED: "finance opens the period or decides for the next",
     HoldReason.BAD_QUANTITY: "the person corrects the entry in the PSA",
 }
+
+NEEDS_NO_RELEASE: Final = {
+    HoldReason.BY_HAND,
+    HoldReason.BILLED_OUTSIDE,
+    HoldReason.BAD_QUANTITY,
+}
+"""Released by what its person does anyway: the hold falls with what it was about."""
 
 DISPOSITIONS: Final = {
     Disposition.TO_BILL: "goes to drafting",
@@ -66,7 +73,8 @@ def reasons(facts: Why) -> list[Reason]:
 
 def _held(hold: Hold) -> Reason:
     text = f"It is held since {hold.since:%Y-%m-%d} by {hold.owner} ({hold.reason}): {hold.because}"
-    return Reason(text=text, who=WHO[hold.reason])
+    then = "" if hold.reason in NEEDS_NO_RELEASE else "; then starter.py billing unhold"
+    return Reason(text=text, who=WHO[hold.reason] + then)
 
 
 def _state(facts: Why) -> list[Reason]:
@@ -79,8 +87,8 @@ def _state(facts: Why) -> list[Reason]:
 
 
 def _unknown(_facts: Why) -> Reason:
-    text = "It was never approved in the PSA, as far as Dealthread has read."
-    return Reason(text=text, who="the approver; or tell it: starter.py approve-time")
+    text = "It was never approved in the PSA, as far as billing runs have read."
+    return Reason(text=text, who="the approver in the PSA; the run that follows reads it")
 
 
 def _withdrawn(facts: Why) -> Reason:

@@ -8,7 +8,7 @@ Workflow id: `billing-run/<psa>/<project>/<period>/<n>`, n from the store.
     rate ── reserve in the PSA ── read again and compare ── place ─┘
               (changed meanwhile: roll back, the next run begins with what is true)
     charges on hold ─┐
-    project cost ────┴══ pivot: hand the lines over to drafting
+    project cost ────┴── read back ══ pivot: hand the lines over to drafting
 
 Undo is in reverse: ERP first, then the places and the PSA's reservation, the claim last. What an
 entry lacks (a rate, a person) holds that entry alone: it leaves the run and waits for somebody.
@@ -25,12 +25,14 @@ with workflow.unsafe.imports_passed_through():
     from canonical.time_to_billing import (
         BillingRunInput,
         BillingRunPlan,
+        CheckPostings,
         ClaimEntries,
         HandOver,
         PlaceParts,
         PlanBillingRun,
         PostBatch,
         PostingBatch,
+        Postings,
         PreparePostings,
         RateEntries,
         ReadErpTerms,
@@ -66,6 +68,7 @@ PLACE_PARTS = Step(ref.PLACE_PARTS, "Place every part", Role.PSA, ref.UNDO_PLACE
 PREPARE_POSTINGS = Step(ref.PREPARE_POSTINGS, "Prepare the postings", Role.PSA, own=True)
 POST_CHARGES = Step(ref.POST_CHARGES, "Post charges on hold", Role.ERP, ref.UNDO_POST_CHARGES)
 POST_COSTS = Step(ref.POST_COSTS, "Post the cost", Role.ERP, ref.UNDO_POST_COSTS)
+CHECK_POSTINGS = Step(ref.CHECK_POSTINGS, "Read the postings back", Role.ERP)
 HAND_OVER = Step(
     ref.HAND_OVER,
     "Hand over to drafting",
@@ -96,6 +99,7 @@ class BillingRun(Saga[BillingRunPlan]):
         PREPARE_POSTINGS,
         POST_CHARGES,
         POST_COSTS,
+        CHECK_POSTINGS,
         HAND_OVER,
     )
 
@@ -185,6 +189,15 @@ class BillingRun(Saga[BillingRunPlan]):
     async def _post(self) -> None:
         postings = await self.step(PREPARE_POSTINGS, lambda: self._ask(PreparePostings))
         await self.parallel(*(self._batch(batch) for batch in postings.batches))
+        erps = sorted({batch.connection for batch in postings.batches})
+        await self.parallel(*(self._read_back(erp, postings) for erp in erps))
+
+    def _read_back(self, erp: str, postings: Postings) -> Coroutine[Any, Any, Any]:
+        """Nobody may have touched what was posted before it is handed over."""
+        mine = tuple(batch for batch in postings.batches if batch.connection == erp)
+        return self.step(
+            CHECK_POSTINGS, lambda: self._ask(CheckPostings, erp, item=erp, batches=mine)
+        )
 
     def _batch(self, batch: PostingBatch) -> Coroutine[Any, Any, Receipt]:
         step = POST_CHARGES if batch.kind == "charges" else POST_COSTS

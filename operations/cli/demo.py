@@ -55,7 +55,7 @@ async def demo(
             tell("stopping the stack")
     times = (ready - started, told - ready, time.monotonic() - started)
     if as_json:
-        show_json(_as_json(story, info, times, keep=keep))
+        show_json(told_as_json(story, info, times, keep=keep))
     else:
         _show(story, info, times, keep=keep)
 
@@ -165,9 +165,10 @@ def _shown(path: Path) -> Path:
     return path
 
 
-def _as_json(
+def told_as_json(
     story: Story, info: StackInfo, times: tuple[float, float, float], *, keep: bool
 ) -> dict[str, object]:
+    """Return all that the demo tells, for programs."""
     return {
         "deals": list(story.deals),
         "records": list(story.records),

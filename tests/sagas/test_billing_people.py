@@ -175,9 +175,6 @@ async def test_a_charge_deleted_in_the_erp_before_a_retry_is_posted_again(world:
     await assert_billed(world, account)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="nothing reads the charges again between their post and the hand-over"
-)
 @pytest.mark.parametrize("act", ["deleted", "edited"])
 async def test_a_charge_that_a_clerk_touched_before_the_hand_over_is_seen(
     world: World, act: str
