@@ -26,7 +26,7 @@ from bench.billing_projects import calls_of
 from canonical.billing import AccountingPeriod, ChargeBatch, CostBatch, ReserveEntries, charge_id
 from canonical.engagement import Engagement
 from canonical.entries import Entry, EntryRef
-from canonical.ids import external_id
+from canonical.ids import ExternalId, external_id
 from canonical.model import CanonicalModel
 from canonical.rating import Disposition, ExchangeRate, Rated
 from canonical.standing import CapStanding, RetainerStanding
@@ -122,6 +122,7 @@ class Script:
         placed = self._placed(rated, contract)
         batches = batches_of(entries, placed, (contract,), self.bundle, periods)
         await asyncio.gather(*(self._post(of, batch) for batch in batches))
+        await self._assert_posted(of, batches)
         await self._assert_same(of, rated)
 
     async def _terms(
@@ -204,26 +205,38 @@ class Script:
         return [PlacedEntry(rated=r, parts=p) for r, p in zip(rated, parts, strict=True)]
 
     async def _post(self, of: ProjectPeriod, batch: Batch) -> None:
-        erp, told = self.ports.erp(batch.told.connection), batch.told
-        key = f"bare/{of.project_id}:{told.kind}:{told.number}"
-        items = [line.item for line in batch.prepared.lines]
-        ids = tuple(external_id(charge_id(key, item)) for item in items)
-        if told.kind == "charges":
-            charges = ChargeBatch.model_validate_json(batch.prepared.document)
-            there = {each.external_id for each in await erp.find_charges(ids)}
-        else:
-            costs = CostBatch.model_validate_json(batch.prepared.document)
-            there = {each.external_id for each in await erp.find_costs(ids)}
+        erp, document = self.ports.erp(batch.told.connection), batch.prepared.document
+        ids = _ids(of, batch)
+        there = await self._there(of, batch)
         missing = [index for index, id_ in enumerate(ids) if id_ not in there]
         for first in range(0, len(missing), PORTION):
             places = missing[first : first + PORTION]
             own = tuple(ids[place] for place in places)
-            if told.kind == "charges":
+            if batch.told.kind == "charges":
+                charges = ChargeBatch.model_validate_json(document)
                 lines = tuple(charges.charges[place] for place in places)
                 await erp.post_charges(own, charges.model_copy(update={"charges": lines}))
             else:
-                found = tuple(costs.items[place] for place in places)
-                await erp.post_costs(own, costs.model_copy(update={"items": found}))
+                costs = CostBatch.model_validate_json(document)
+                items = tuple(costs.items[place] for place in places)
+                await erp.post_costs(own, costs.model_copy(update={"items": items}))
+
+    async def _assert_posted(self, of: ProjectPeriod, batches: Sequence[Batch]) -> None:
+        """Read back what was posted, as a run does before it hands over."""
+        for batch in batches:
+            if len(await self._there(of, batch)) != len(batch.prepared.lines):
+                raise RuntimeError(f"project {of.project_id}: a line is gone")
+
+    async def _there(self, of: ProjectPeriod, batch: Batch) -> set[str]:
+        erp, ids = self.ports.erp(batch.told.connection), _ids(of, batch)
+        if batch.told.kind == "charges":
+            return {each.external_id for each in await erp.find_charges(ids)}
+        return {each.external_id for each in await erp.find_costs(ids)}
+
+
+def _ids(of: ProjectPeriod, batch: Batch) -> tuple[ExternalId, ...]:
+    key = f"bare/{of.project_id}:{batch.told.kind}:{batch.told.number}"
+    return tuple(external_id(charge_id(key, line.item)) for line in batch.prepared.lines)
 
 
 async def run(plan: BarePlan) -> BareFound:

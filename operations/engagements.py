@@ -6,26 +6,43 @@ that a slip in the file is met at the import and not by a billing run at night.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from canonical.engagement import ContractLine, Engagement
-from canonical.ids import VENDOR_ID_PATTERN, Role
+from canonical.ids import VENDOR_ID_PATTERN
 from canonical.money import minor_digits
-from operations.config import Config
 from operations.config_errors import reason
 from operations.people import Refused, short
-from policies.schema import Policies
 
 FILE_BYTES_MAX: Final = 1_000_000
 
 
-def read_engagement(file: Path, config: Config, policies: Policies) -> Engagement:
+@dataclass(frozen=True)
+class Known:
+    """What an engagement may name."""
+
+    psas: frozenset[str]
+    """Connections, by name."""
+    erps: frozenset[str]
+    legal_entities: frozenset[str]
+
+
+class _Dateless(SafeConstructor):
+    """Leaves dates to the model, which names the field of an impossible one."""
+
+
+_Dateless.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+
+def read_engagement(file: Path, known: Known) -> Engagement:
     """Return the engagement in a YAML file.
 
     Raises:
@@ -36,7 +53,7 @@ def read_engagement(file: Path, config: Config, policies: Policies) -> Engagemen
     except ValidationError as error:
         problems = [_sentence(each) for each in error.errors(include_url=False)]
     else:
-        problems = list(_problems(engagement, config, policies))
+        problems = list(_problems(engagement, known))
         if not problems:
             return engagement
     raise Refused("\n".join(f"{file}: {problem}." for problem in problems))
@@ -46,7 +63,9 @@ def _content(file: Path) -> object:
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             raise Refused(f"{file} is larger than {FILE_BYTES_MAX:,} bytes.")
-        content: object = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _Dateless
+        content: object = yaml.load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -70,20 +89,20 @@ def _sentence(problem: ErrorDetails) -> str:
     return f"{field}: {reason(problem)}"
 
 
-def _problems(engagement: Engagement, config: Config, policies: Policies) -> Iterator[str]:
+def _problems(engagement: Engagement, known: Known) -> Iterator[str]:
     """Yield what is well-formed and still wrong, by field."""
     if not engagement.id:
         yield "id: it must not be empty"
     if not VENDOR_ID_PATTERN.fullmatch(engagement.project_id):
         yield f"project_id: {short(engagement.project_id)} cannot be a project's id"
-    if unknown := _unknown(engagement.psa, config.role(Role.PSA), "PSA connection"):
+    if unknown := _unknown(engagement.psa, known.psas, "PSA connection"):
         yield f"psa: {unknown}"
     yield from _of_lines(engagement)
     for number, line in enumerate(engagement.lines):
         place = f"lines.{number}"
-        if unknown := _unknown(line.legal_entity, policies.legal_entities, "legal entity"):
+        if unknown := _unknown(line.legal_entity, known.legal_entities, "legal entity"):
             yield f"{place}.legal_entity: {unknown}"
-        if unknown := _unknown(line.erp, config.role(Role.ERP), "ERP connection"):
+        if unknown := _unknown(line.erp, known.erps, "ERP connection"):
             yield f"{place}.erp: {unknown}"
         yield from _of_numbers(line, place)
         yield from _of_money(line, place)

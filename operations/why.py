@@ -24,7 +24,7 @@ WHO: Final = {
     HoldReason.NO_COST_RATE: "HR adds the cost rate in the HCM",
     HoldReason.NO_EXCHANGE_RATE: "finance enters the exchange rate in the ERP",
     HoldReason.RATE_MISMATCH: "the project manager corrects one of the rates, or accepts ours",
-    HoldReason.DUPLICATE_EXPENSE: "the project manager looks at both and rejects one, or accepts it",
+    HoldReason.DUPLICATE_EXPENSE: "the project manager rejects one of the two, or accepts both",
     HoldReason.UNKNOWN_PERSON: "HR or the PSA's administrator corrects the e-mail address",
     HoldReason.BILLED_OUTSIDE: "finance takes it off the invoice that was made by hand",
     HoldReason.PERIOD_CLOSED: "finance opens the period or decides for the next",

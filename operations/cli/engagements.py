@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from canonical.ids import Role
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import load_policies, open_office
-from operations.engagements import read_engagement
+from operations.config import Config as Loaded
+from operations.engagements import Known, read_engagement
 
 engagements_app = typer.Typer(no_args_is_help=True, help="Contracts as billing needs them.")
 
@@ -22,8 +24,7 @@ async def import_engagement(
 ) -> None:
     """Keep one version of an engagement; the same file again changes nothing."""
     async with open_office(config) as office:
-        policies = load_policies(office.config).policies
-        engagement = read_engagement(file, office.config, policies)
+        engagement = read_engagement(file, _known(office.config))
         await office.store.engagements.put(engagement)
     if as_json:
         show_json(engagement)
@@ -69,3 +70,11 @@ async def show_engagement(
     )
     header = ("from", "line", "type", "entity", "currency", "billed by", "rated by")
     show_table(f"Engagement {versions[-1].id}", header, rows)
+
+
+def _known(config: Loaded) -> Known:
+    return Known(
+        psas=frozenset(config.role(Role.PSA)),
+        erps=frozenset(config.role(Role.ERP)),
+        legal_entities=frozenset(load_policies(config).policies.legal_entities),
+    )
