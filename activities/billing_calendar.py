@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from policies.periods import cutoff_of
-
 from activities.registration import implements
 from canonical import activities as ref
 from canonical.time_to_billing import (
@@ -15,6 +13,7 @@ from canonical.time_to_billing import (
     ProjectPeriod,
 )
 from policies.bundle import Bundle
+from policies.periods import cutoff_of
 from store import Store
 
 
