@@ -120,4 +120,5 @@ async def test_the_loop_goes_on_after_failures(scene: Scene) -> None:
     await until(lambda: len(scene.feed.spans) > 2)
     scene.compare_fails = False
     await until(lambda: bool(scene.gaps))
+    assert not running.done()
     running.cancel()

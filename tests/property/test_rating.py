@@ -303,14 +303,14 @@ class TestAllocation:
     def test_parts_sum_and_no_balance_is_broken(self, data: st.DataObject, currency: str) -> None:
         found = data.draw(worths(currency))
         caps, retainers = data.draw(standings(currency))
-        _hold_invariants(found, caps, retainers)
+        assert_invariants(found, caps, retainers)
 
     @given(st.data(), lines(), claims())
     def test_so_it_is_for_what_rating_makes_of_entries(
         self, data: st.DataObject, terms: ContractLine, claim: list[Entry]
     ) -> None:
         caps, retainers = data.draw(standings(terms.currency))
-        _hold_invariants(rated(*claim, terms=terms), caps, retainers)
+        assert_invariants(rated(*claim, terms=terms), caps, retainers)
 
     @given(st.data(), lines(), claims(), st.randoms(use_true_random=False))
     def test_the_order_of_a_claim_changes_no_total(
@@ -367,7 +367,7 @@ def _late(claim: Sequence[Entry]) -> set[str]:
     return {each.id for each in claim if each.service_date < date(2026, 11, 1)}
 
 
-def _hold_invariants(
+def assert_invariants(
     found: Sequence[Rated], caps: Sequence[CapStanding], retainers: Sequence[RetainerStanding]
 ) -> None:
     """Parts sum; no cap is exceeded or given back below what is settled; nor is the retainer."""

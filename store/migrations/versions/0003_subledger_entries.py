@@ -180,6 +180,48 @@ def _create_runs() -> None:
     )
 
 
+def _entry_indexes() -> tuple[Index, ...]:
+    return (
+        Index(
+            "uq_entry_versions_live",
+            *("source", "kind", "entry_id"),
+            unique=True,
+            postgresql_where=text("state NOT IN ('waiting', 'withdrawn')"),
+        ),
+        Index(
+            "uq_entry_versions_waiting",
+            *("source", "kind", "entry_id"),
+            unique=True,
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "ix_entry_versions_claimable",
+            *("source", "project_id", "approved_at", "entry_id", "kind"),
+            postgresql_where=text("state = 'approved'"),
+        ),
+        Index("ix_entry_versions_project", "source", "project_id", "state"),
+        Index(
+            "ix_entry_versions_natural",
+            *("source", "submission_id", "person_id", "service_date", "task_id"),
+            postgresql_where=text("submission_id <> ''"),
+        ),
+        Index(
+            "ix_entry_versions_vanished",
+            *("source", "submission_id"),
+            postgresql_where=text("vanished_at IS NOT NULL AND superseded_by IS NULL"),
+        ),
+        Index("ix_entry_versions_run_key", "run_key", postgresql_where=text("run_key IS NOT NULL")),
+        Index(
+            "ix_entry_versions_adjusts", "source", "adjusts", postgresql_where=text("adjusts <> ''")
+        ),
+        Index(
+            "ix_entry_versions_expenses",
+            *("source", "project_id"),
+            postgresql_where=text("kind = 'expense' AND state NOT IN ('waiting', 'withdrawn')"),
+        ),
+    )
+
+
 def _create_entries() -> None:
     op.create_table(
         "entry_versions",
@@ -218,43 +260,7 @@ def _create_entries() -> None:
         ),
         CheckConstraint("handed_over_at IS NULL OR state = 'placed'", name="handed_over_is_placed"),
         ForeignKeyConstraint(["run_key"], ["billing_runs.run_key"]),
-        Index(
-            "uq_entry_versions_live",
-            *("source", "kind", "entry_id"),
-            unique=True,
-            postgresql_where=text("state NOT IN ('waiting', 'withdrawn')"),
-        ),
-        Index(
-            "uq_entry_versions_waiting",
-            *("source", "kind", "entry_id"),
-            unique=True,
-            postgresql_where=text("state = 'waiting'"),
-        ),
-        Index(
-            "ix_entry_versions_claimable",
-            *("source", "project_id", "approved_at", "entry_id", "kind"),
-            postgresql_where=text("state = 'approved'"),
-        ),
-        Index("ix_entry_versions_project", "source", "project_id", "state"),
-        Index(
-            "ix_entry_versions_natural",
-            *("source", "submission_id", "person_id", "service_date", "task_id"),
-            postgresql_where=text("submission_id <> ''"),
-        ),
-        Index(
-            "ix_entry_versions_vanished",
-            *("source", "submission_id"),
-            postgresql_where=text("vanished_at IS NOT NULL AND superseded_by IS NULL"),
-        ),
-        Index("ix_entry_versions_run_key", "run_key", postgresql_where=text("run_key IS NOT NULL")),
-        Index(
-            "ix_entry_versions_adjusts", "source", "adjusts", postgresql_where=text("adjusts <> ''")
-        ),
-        Index(
-            "ix_entry_versions_expenses",
-            *("source", "project_id"),
-            postgresql_where=text("kind = 'expense' AND state NOT IN ('waiting', 'withdrawn')"),
-        ),
+        *_entry_indexes(),
     )
 
 
