@@ -8,6 +8,7 @@ from activities.attempt import attempt
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
+from adapters.errors import OutcomeUnknown
 from canonical import activities as ref
 from canonical.billing import ChargeBatch, CostBatch, PostedCharge, PostedCost, charge_id
 from canonical.failures import FailureDetail, FailureKind, StepFailed
@@ -186,7 +187,9 @@ class PostingActivities:
                 there.update({posted.external_id: posted for posted in await post(portion)})
             receipt = self._whole(call, wanted, there, amount)
             if receipt is None:
-                raise StepFailed(_lost(call, len(wanted), len(there)))
+                # Looked up again after the settle time, like any write without a whole answer.
+                system = call.request.connection
+                raise OutcomeUnknown(f"{system} confirmed {len(there)} of {len(wanted)} lines.")
             return receipt
 
         return await self.runner.create(call, look, write)
@@ -236,14 +239,4 @@ def _differs(request: RunRequest, want: _Wanted, found: Money | None) -> Failure
         ),
         system=request.connection,
         field=want.item,
-    )
-
-
-def _lost(call: StepCall[PostBatch], wanted: int, there: int) -> FailureDetail:
-    return FailureDetail(
-        kind=FailureKind.UNKNOWN,
-        reason="lines_missing",
-        message=f"{call.request.connection} confirmed {there} of {wanted} lines.",
-        system=call.request.connection,
-        outcome_unknown=True,
     )
