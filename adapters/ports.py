@@ -30,6 +30,14 @@ from canonical.billing import (
 from canonical.deal import Deal, DealLinks
 from canonical.entries import Entry, EntryRef
 from canonical.ids import ExternalId
+from canonical.invoicing import (
+    BillingHold,
+    ConfirmInvoice,
+    DealFinances,
+    PsaInvoice,
+    PsaMilestone,
+    RecordPayment,
+)
 from canonical.people import CostCenter, Worker
 from canonical.provisioning import (
     ErpClient,
@@ -95,6 +103,18 @@ class Crm(Connected, Protocol):
 
     async def write_links(self, deal_id: str, links: DealLinks) -> RecordRef:
         """Set the fields that are not None (an empty string clears); record type `deal`."""
+        ...
+
+    async def read_finances(self, deal_id: str) -> DealFinances | None:
+        """Return what Dealthread showed of the deal's money last, or None."""
+        ...
+
+    async def write_finances(self, deal_id: str, finances: DealFinances) -> RecordRef:
+        """Show the deal's money: one write, the same again is as good; record type `deal`."""
+        ...
+
+    async def read_billing_holds(self, client_id: str) -> tuple[BillingHold, ...]:
+        """Return the client's open disputes and billing holds: cases or a field of the account."""
         ...
 
 
@@ -184,6 +204,16 @@ class Erp(Connected, Protocol):
 
     async def write_psa_link(self, project: RecordRef, psa_project_id: str) -> RecordRef:
         """Note the PSA project id on the project; an empty string clears it."""
+        ...
+
+    async def set_charges_ready(
+        self, external_ids: tuple[ExternalId, ...], *, ready: bool
+    ) -> tuple[PostedCharge, ...]:
+        """Let the ERP bill these charges, or put them on hold again; ids in the given order.
+
+        Raises:
+            Rejected: one is gone or is on an invoice; the message names it.
+        """
         ...
 
     # Approved time and expenses.
@@ -375,6 +405,70 @@ class Psa(Connected, Protocol):
 
         Raises:
             UndoRefused: it was issued and paid.
+        """
+        ...
+
+    # Milestones and invoices.
+
+    async def read_milestones(self, project_id: str) -> tuple[PsaMilestone, ...]:
+        """Return every billing milestone of a project, in the PSA's own order.
+
+        Whether one is approved follows the evidence rule of the connection.
+        """
+        ...
+
+    async def read_milestone(self, milestone_id: str) -> PsaMilestone:
+        """Return one billing milestone.
+
+        Raises:
+            NotFound: there is none, or it was deleted.
+        """
+        ...
+
+    async def read_eligibility(self, milestone: RecordRef) -> str:
+        """Return what Dealthread noted on the milestone, or an empty string."""
+        ...
+
+    async def write_eligibility(self, milestone: RecordRef, note: str) -> RecordRef:
+        """Note on the milestone that it is being billed; an empty string removes the note."""
+        ...
+
+    async def find_confirmation(
+        self, external_id: ExternalId, request: ConfirmInvoice
+    ) -> PsaInvoice | None:
+        """Return the issued mirror of an invoice that carries this external id."""
+        ...
+
+    async def confirm_invoice(self, external_id: ExternalId, request: ConfirmInvoice) -> PsaInvoice:
+        """Mirror an issued invoice: its entries and milestones are invoiced, at its net.
+
+        Entries leave their reservation for it. Several writes of the vendor; this looks by itself
+        for what an attempt left between them.
+
+        Raises:
+            Rejected: an entry is on another invoice; the message names it.
+        """
+        ...
+
+    async def cancel_confirmation(
+        self, external_id: ExternalId, request: ConfirmInvoice
+    ) -> UndoReceipt:
+        """Take the mirror back, after a credit that re-opens what it bills.
+
+        Raises:
+            UndoRefused: it is paid in the PSA.
+        """
+        ...
+
+    async def find_payment(self, request: RecordPayment) -> RecordRef | None:
+        """Return the payment recorded under this reference; record type `payment`."""
+        ...
+
+    async def record_payment(self, request: RecordPayment) -> RecordRef:
+        """Record a payment on the mirror of an invoice.
+
+        Raises:
+            Unsupported: the PSA cannot record this one, a reversal for example.
         """
         ...
 
