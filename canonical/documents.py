@@ -58,7 +58,6 @@ class DocumentLine(CanonicalModel):
     """As the project manager left it. Text, never markup."""
     quantity: Decimal | None = None
     unit: str = ""
-    """`h`, `pcs`, ...: printed as it is."""
     unit_price: Decimal | None = None
     """In the document's currency, with as many decimals as the rate has."""
     net: Money
@@ -81,7 +80,6 @@ class TaxLine(CanonicalModel):
     """Tax of one kind over the document."""
 
     title: str
-    """`VAT`, `Sales tax, New York`, `Reverse charge`."""
     rate_percent: Decimal | None = None
     base: Money
     amount: Money
@@ -104,7 +102,6 @@ class BackupEntry(CanonicalModel):
     """Billed minutes, shared out by part; None for an expense."""
     note: str = ""
     rate: Decimal | None = None
-    """Per hour, in the document's currency."""
     amount: Money
     """What the line contains of this entry, net."""
     approved_by: str
@@ -364,7 +361,6 @@ class VendorCall(CanonicalModel):
     request: str = ""
     response: str = ""
     request_id: str = ""
-    """The vendor's, for its support."""
 
 
 class AuditFact(CanonicalModel):

@@ -1,0 +1,1 @@
+"""Documents: an invoice as PDF, and its evidence as one file."""
