@@ -19,12 +19,15 @@ from canonical import activities as ref
 from canonical.billing import AccountingPeriod, Reservation, ReserveEntries
 from canonical.entries import Entry, EntryRef
 from canonical.failures import FailureDetail, FailureKind, StepFailed
+from canonical.ids import external_id, step_key
 from canonical.rating import Rated
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult, WriteOutcome
 from canonical.saga import Route, StepCall, UndoCall
 from canonical.time_to_billing import (
     BillingRunPlan,
+    CheckReservation,
     ClaimEntries,
+    Counted,
     HandOver,
     PlaceParts,
     PlanBillingRun,
@@ -34,7 +37,6 @@ from canonical.time_to_billing import (
     RatedRun,
     RateEntries,
     ReserveRun,
-    RunRequest,
     TakeIn,
     TakenIn,
     Verified,
@@ -45,9 +47,13 @@ from policies.bundle import Bundle
 from policies.periods import held_if_closed
 from policies.rating import Before, MasterData, rate
 from policies.run_plan import plan_billing_run
+from store.placing import RatedRef
 
 SUBLEDGER = "subledger"
 """The system of what Dealthread itself keeps, in receipts."""
+_AS_CLAIMED = (
+    "Every entry is approved and as it was claimed, and on no invoice: retry, or roll the run back."
+)
 TAKE_IN_MAX = 5_000
 """Entries that one run reads at most; what is left waits for the next."""
 
@@ -159,7 +165,9 @@ class BillingActivities:
         currencies |= {entity.currency for entity in policies.legal_entities.values()}
         master = MasterData(
             engagements=versions,
-            workers=await store.master.workers([entry.person_email for entry in entries]),
+            workers=await store.master.workers(
+                [entry.person_email for entry in entries], self.bundle(of.psa).hcm_connection
+            ),
             exchange_rates=await store.master.rates(sorted(currencies)),
         )
         before = Before(
@@ -189,11 +197,12 @@ class BillingActivities:
         """Reserve the run's entries in the PSA, in one write. Key: the step. Undo: frees them.
 
         Refused because somebody changed them since the claim, nothing is reserved: `verify_entries`
-        says which, and the run rolls back without asking anybody.
+        says which, and the run rolls back without asking anybody. Refused although all is as
+        claimed again, it is tried once more.
         """
         store, request, ours = self.runner.store, call.request, own_id(call)
         psa = self.ports.psa(request.connection)
-        entries = tuple(each.ref for each in await store.runs.rated_refs(request.run))
+        rated = await store.runs.rated_refs(request.run)
 
         async def find() -> RecordRef | None:
             found = await psa.find_reservation(ours)
@@ -203,16 +212,21 @@ class BillingActivities:
             wanted = ReserveEntries(
                 connection=request.connection,
                 project=request.project,
-                entries=entries,
+                entries=tuple(each.ref for each in rated),
                 on=request.on,
                 title=request.title,
             )
             try:
                 made: Reservation = await psa.reserve_entries(ours, wanted)
             except Invalid:
-                if await self._differing(request, reservation=""):
+                if await self._differing(rated, request.connection, reservation=""):
                     return _not_reserved(request.connection)
-                raise
+                # By now all is as claimed: un-approved, say, and approved again in between.
+                try:
+                    made = await psa.reserve_entries(ours, wanted)
+                except Invalid as error:
+                    error.message = f"{error.message} {_AS_CLAIMED}"
+                    raise
             return made.record
 
         receipt = await self.runner.create(call, find, reserve)
@@ -237,22 +251,24 @@ class BillingActivities:
         Key: none needed. Says which are not what was claimed: changed, un-approved, gone, held, or
         on another reservation.
         """
-        store, request = self.runner.store, call.request
+        store, request, of = self.runner.store, call.request, call.request.of
         async with attempt(store, call):
-            rated = {each.ref for each in await store.runs.rated_refs(request.run)}
+            wanted = await store.runs.rated_refs(request.run)
+            rated = {each.ref for each in wanted}
             reservation = await store.runs.reservation(request.run)
-            changed = await self._differing(request, reservation) if reservation else set(rated)
-            changed |= set(await store.runs.changed(request.run)) & rated
+            changed = (
+                await self._differing(wanted, of.psa, reservation) if reservation else {*rated}
+            )
+            changed |= {*await store.runs.changed(request.run)} & rated
             if changed:
-                of = request.of
                 await store.changes.note(of.psa, of.project_id, tuple(changed))
             return Verified(changed=_in_order(changed))
 
-    async def _differing(self, request: RunRequest, reservation: str) -> set[EntryRef]:
+    async def _differing(
+        self, rated: Sequence[RatedRef], psa: str, reservation: str
+    ) -> set[EntryRef]:
         """Return which rated entries the PSA has otherwise: changed, not approved, elsewhere."""
-        rated = await self.runner.store.runs.rated_refs(request.run)
-        refs = tuple(each.ref for each in rated)
-        read = await self.ports.psa(request.connection).read_entries(refs)
+        read = await self.ports.psa(psa).read_entries(tuple(each.ref for each in rated))
         now = {entry.ref: entry for entry in read}
         return {
             each.ref
@@ -270,8 +286,7 @@ class BillingActivities:
         Key: the run. Undo: gives back what they consumed.
         """
         store, run, of = self.runner.store, call.request.run, call.request.of
-        corrected = [each.adjusts for each in await store.runs.rated_refs(run) if each.adjusts]
-        origins = await store.corrections.origins(of.psa, corrected)
+        origins = await store.corrections.origins(of.psa, await store.runs.corrected(run))
 
         async def place() -> RecordRef:
             await store.runs.place(run, partial(allocate, origins=origins), call.request.on)
@@ -310,18 +325,32 @@ class BillingActivities:
             await store.runs.prepare(run, [batch.prepared for batch in batches])
             return Postings(batches=tuple(batch.told for batch in batches))
 
-    @implements(ref.HAND_OVER)
-    async def hand_over(self, call: StepCall[HandOver]) -> Receipt:
-        """Let drafting take the run's lines: the pivot. Key: the run. No undo.
+    @implements(ref.CHECK_RESERVATION)
+    async def check_reservation(self, call: StepCall[CheckReservation]) -> Counted:
+        """Look at the reservation again, just before the pivot, by one call.
 
-        The last look at the reservation: the draft may have been deleted since `verify_entries`.
+        Key: none needed. The draft may have been deleted since `verify_entries`, or entries taken
+        off it; what is on it nobody can change.
         """
-        store, request, run = self.runner.store, call.request, call.request.run
-
-        async def hand_over() -> RecordRef:
-            gone = await self._differing(request, await store.runs.reservation(run))
+        store, request = self.runner.store, call.request
+        async with attempt(store, call):
+            rated = {each.ref for each in await store.runs.rated_refs(request.run)}
+            key = step_key(call.workflow_id, call.generation, ref.RESERVE_ENTRIES.name)
+            ours = external_id(key)
+            found = await self.ports.psa(request.connection).find_reservation(ours)
+            known = await store.runs.reservation(request.run)
+            on_it = found.entries if found is not None and found.record.id == known else ()
+            gone = rated - {*on_it}
             if gone:
                 raise StepFailed(_reservation_gone(request.connection, len(gone)))
+            return Counted(count=len(rated))
+
+    @implements(ref.HAND_OVER)
+    async def hand_over(self, call: StepCall[HandOver]) -> Receipt:
+        """Let drafting take the run's lines: the pivot. Key: the run. No undo."""
+        store, run = self.runner.store, call.request.run
+
+        async def hand_over() -> RecordRef:
             await store.runs.hand_over(run)
             return _of_run(run)
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from adapters.billing_engine import BillingEngine
 from adapters.errors import Unsupported
+from adapters.invoicing import BillingEngine, Invoicing, Ledger
 from adapters.ports import Connected, Crm, Erp, Hcm, Psa
 
 P = TypeVar("P")
@@ -15,7 +15,7 @@ class Ports:
     """What the composition root connected; asking for anything else is a clear refusal."""
 
     crms: dict[str, Crm] = field(default_factory=dict)
-    erps: dict[str, Erp] = field(default_factory=dict)
+    erps: dict[str, Ledger] = field(default_factory=dict)
     psas: dict[str, Psa] = field(default_factory=dict)
     hcms: dict[str, Hcm] = field(default_factory=dict)
     billing_engines: dict[str, BillingEngine] = field(default_factory=dict)
@@ -39,6 +39,11 @@ class Ports:
     def billing_engine(self, connection: str) -> BillingEngine:
         """Return the billing engine of this name."""
         return _named(self.billing_engines, connection, "billing engine")
+
+    def issuer(self, connection: str) -> Invoicing:
+        """Return the system of this name that issues invoices: an ERP or a billing engine."""
+        issuers: dict[str, Invoicing] = {**self.erps, **self.billing_engines}
+        return _named(issuers, connection, "ERP or billing engine")
 
     def all(self) -> dict[str, Connected]:
         """Return every connected system by name."""

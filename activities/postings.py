@@ -1,18 +1,17 @@
 """What BillingRun does in an ERP: read its terms, post charges and cost, take them back."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
 
 from activities.attempt import attempt
 from activities.ports import Ports
+from activities.posting_kinds import CHARGES, COSTS, Batch, Line, LineKind, Posted, Wanted
 from activities.registration import implements
 from activities.steps import StepRunner
 from adapters.errors import OutcomeUnknown
 from canonical import activities as ref
-from canonical.billing import ChargeBatch, CostBatch, PostedCharge, PostedCost, charge_id
 from canonical.failures import FailureDetail, FailureKind, StepFailed
-from canonical.ids import ExternalId, external_id, step_key
+from canonical.ids import step_key
 from canonical.money import Money
 from canonical.records import Receipt, RecordRef, UndoReceipt, WriteOutcome
 from canonical.saga import StepCall, UndoCall
@@ -24,12 +23,8 @@ from canonical.time_to_billing import (
     RunRequest,
 )
 
-Posted = TypeVar("Posted", PostedCharge, PostedCost)
-
-CHARGES: Final = "charges"
-COSTS: Final = "costs"
-PORTION: Final = 100
-"""Lines of one call to the ERP: what NetSuite takes in a batch (decision 0010)."""
+NAMED_MAX = 3
+"""Invoices that a message names."""
 
 
 @dataclass(frozen=True)
@@ -73,161 +68,140 @@ class PostingActivities:
 
         What an earlier attempt left is looked up first, and only the others are posted.
         """
-        store, erp = self.runner.store, self.ports.erp(call.request.connection)
-        batch = await store.runs.batch(call.request.run, CHARGES, call.request.number, ChargeBatch)
-        wanted = _wanted(call.key, [(charge.item, charge.amount) for charge in batch.charges])
-
-        async def post(missing: Sequence[int]) -> tuple[PostedCharge, ...]:
-            part = batch.model_copy(
-                update={"charges": tuple(batch.charges[index] for index in missing)}
-            )
-            return await erp.post_charges(tuple(wanted[index].id for index in missing), part)
-
-        receipt = await self._post(call, wanted, erp.find_charges, post, lambda found: found.amount)
-        await store.runs.charges_posted(
-            call.request.run,
-            {charge.item: want.id for charge, want in zip(batch.charges, wanted, strict=True)},
-        )
-        return receipt
+        return await self._post(call, CHARGES)
 
     @implements(ref.UNDO_POST_CHARGES)
     async def undo_post_charges(self, call: UndoCall[PostBatch]) -> UndoReceipt:
-        """Delete the batch's charges, or make non-billable what cannot be deleted any more."""
-        store, erp = self.runner.store, self.ports.erp(call.request.connection)
-        batch = await store.runs.batch(call.request.run, CHARGES, call.request.number, ChargeBatch)
-        ids = tuple(external_id(charge_id(call.key, charge.item)) for charge in batch.charges)
-        receipt = await self.runner.undo_create(call, lambda _record: erp.remove_charges(ids))
+        """Delete the batch's charges, or make non-billable what cannot be deleted any more.
+
+        One that is on an invoice is refused: nothing is, once this is done.
+        """
+        receipt, wanted = await self._take_back(call, CHARGES)
         if not receipt.look_again:
-            await store.runs.charges_removed(call.request.run, ids)
+            items = [each.item for each in wanted]
+            await self.runner.store.runs.billed_here(call.request.run, items)
         return receipt
 
     @implements(ref.POST_COSTS)
     async def post_costs(self, call: StepCall[PostBatch]) -> Receipt:
         """Post the batch's hours and expenses as project cost; keys as for charges."""
-        store, erp = self.runner.store, self.ports.erp(call.request.connection)
-        batch = await store.runs.batch(call.request.run, COSTS, call.request.number, CostBatch)
-        wanted = _wanted(call.key, [(item.item, item.expected_cost) for item in batch.items])
-
-        async def post(missing: Sequence[int]) -> tuple[PostedCost, ...]:
-            part = batch.model_copy(
-                update={"items": tuple(batch.items[index] for index in missing)}
-            )
-            return await erp.post_costs(tuple(wanted[index].id for index in missing), part)
-
-        receipt = await self._post(call, wanted, erp.find_costs, post, lambda found: found.cost)
-        await store.runs.costs_posted(
-            call.request.run,
-            {item.item: want.id for item, want in zip(batch.items, wanted, strict=True)},
-        )
-        return receipt
+        return await self._post(call, COSTS)
 
     @implements(ref.UNDO_POST_COSTS)
     async def undo_post_costs(self, call: UndoCall[PostBatch]) -> UndoReceipt:
         """Take the batch's cost postings back: deleted, or reversed once they are posted."""
-        store, erp = self.runner.store, self.ports.erp(call.request.connection)
-        batch = await store.runs.batch(call.request.run, COSTS, call.request.number, CostBatch)
-        ids = tuple(external_id(charge_id(call.key, item.item)) for item in batch.items)
-        receipt = await self.runner.undo_create(call, lambda _record: erp.remove_costs(ids))
-        if not receipt.look_again:
-            await store.runs.costs_reversed(call.request.run, ids)
+        receipt, _ = await self._take_back(call, COSTS)
         return receipt
 
     @implements(ref.CHECK_POSTINGS)
     async def check_postings(self, call: StepCall[CheckPostings]) -> Counted:
         """Read back every line of the run in this ERP, just before the pivot.
 
-        Key: none needed. A line that somebody deleted or changed parks here: while it can all
-        still be rolled back.
+        Key: none needed. A line that somebody deleted or changed parks here, and a charge that the
+        ERP's own billing job or a person put on an invoice: while it can all still be mended.
         """
-        store, request = self.runner.store, call.request
-        erp = self.ports.erp(request.connection)
         count = 0
-        async with attempt(store, call):
-            for told in request.batches:
-                key = step_key(
-                    call.workflow_id, call.generation, f"post_{told.kind}", str(told.number)
-                )
-                there: dict[str, Money]
-                if told.kind == CHARGES:
-                    batch = await store.runs.batch(request.run, CHARGES, told.number, ChargeBatch)
-                    wanted = _wanted(key, [(each.item, each.amount) for each in batch.charges])
-                    charges = await erp.find_charges(tuple(want.id for want in wanted))
-                    there = {found.external_id: found.amount for found in charges}
+        async with attempt(self.runner.store, call):
+            for told in call.request.batches:
+                if told.kind == CHARGES.name:
+                    count += await self._check(call, CHARGES, told.number)
                 else:
-                    costs = await store.runs.batch(request.run, COSTS, told.number, CostBatch)
-                    wanted = _wanted(key, [(each.item, each.expected_cost) for each in costs.items])
-                    posted = await erp.find_costs(tuple(want.id for want in wanted))
-                    there = {found.external_id: found.cost for found in posted}
-                for want in wanted:
-                    if there.get(want.id) != want.amount:
-                        raise StepFailed(_differs(request, want, there.get(want.id)))
-                count += len(wanted)
+                    count += await self._check(call, COSTS, told.number)
         return Counted(count=count)
 
+    async def _check(
+        self, call: StepCall[CheckPostings], kind: LineKind[Batch, Line, Posted], number: int
+    ) -> int:
+        """Return how many lines a batch has, all of them there, equal and free."""
+        store, request = self.runner.store, call.request
+        batch = await kind.load(store.runs, request.run, number)
+        key = step_key(call.workflow_id, call.generation, kind.step, str(number))
+        wanted = kind.wanted(key, batch)
+        found = await kind.find(
+            self.ports.erp(request.connection), tuple(want.id for want in wanted)
+        )
+        there: dict[str, Posted] = {each.external_id: each for each in found}
+        items: dict[str, str] = {want.id: want.item for want in wanted}
+        taken = {items[id_]: on for id_, each in there.items() if (on := kind.invoice(each))}
+        if taken:
+            # Before any other difference: an invoice changes what a person should do about it.
+            await store.runs.billed_outside(request.run, request.connection, taken)
+            raise StepFailed(_billed_outside(request, taken))
+        for want in wanted:
+            stands = there.get(want.id)
+            amount = None if stands is None else kind.found(stands)
+            if stands is None or amount != want.amount:
+                raise StepFailed(_differs(request, want, amount))
+            if kind.loose(stands):
+                raise StepFailed(_not_on_hold(request, want))
+        if kind.name == CHARGES.name:
+            await store.runs.billed_here(request.run, list(items.values()))
+        return len(wanted)
+
     async def _post(
-        self,
-        call: StepCall[PostBatch],
-        wanted: "Sequence[_Wanted]",
-        find: Callable[[tuple[ExternalId, ...]], Awaitable[tuple[Posted, ...]]],
-        post: Callable[[Sequence[int]], Awaitable[tuple[Posted, ...]]],
-        amount: Callable[[Posted], Money],
+        self, call: StepCall[PostBatch], kind: LineKind[Batch, Line, Posted]
     ) -> Receipt:
         """Bring the whole batch about, whatever earlier attempts left of it."""
-        ids = tuple(want.id for want in wanted)
+        runs, run = self.runner.store.runs, call.request.run
+        erp = self.ports.erp(call.request.connection)
+        batch = await kind.load(runs, run, call.request.number)
+        lines, wanted = kind.lines(batch), kind.wanted(call.key, batch)
         there: dict[str, Posted] = {}
 
         async def look() -> Receipt | None:
-            there.update({found.external_id: found for found in await find(ids)})
-            return self._whole(call, wanted, there, amount)
+            found = await kind.find(erp, tuple(want.id for want in wanted))
+            there.update({each.external_id: each for each in found})
+            return _whole(call, wanted, there, kind)
 
         async def write() -> Receipt:
-            missing = [index for index, want in enumerate(wanted) if want.id not in there]
-            for first in range(0, len(missing), PORTION):
-                portion = missing[first : first + PORTION]
-                there.update({posted.external_id: posted for posted in await post(portion)})
-            receipt = self._whole(call, wanted, there, amount)
+            missing = [place for place, want in enumerate(wanted) if want.id not in there]
+            part = kind.only(batch, tuple(lines[place] for place in missing))
+            posted = await kind.post(erp, tuple(wanted[place].id for place in missing), part)
+            there.update({each.external_id: each for each in posted})
+            receipt = _whole(call, wanted, there, kind)
             if receipt is None:
                 # Looked up again after the settle time, like any write without a whole answer.
                 system = call.request.connection
                 raise OutcomeUnknown(f"{system} confirmed {len(there)} of {len(wanted)} lines.")
             return receipt
 
-        return await self.runner.create(call, look, write)
+        receipt = await self.runner.create(call, look, write)
+        await kind.put_down(runs, run, {want.item: want.id for want in wanted})
+        return receipt
 
-    @staticmethod
-    def _whole(
-        call: StepCall[PostBatch],
-        wanted: "Sequence[_Wanted]",
-        there: dict[str, Posted],
-        amount: Callable[[Posted], Money],
-    ) -> Receipt | None:
-        """Return the receipt once every line is there, and equal to the cent."""
-        if not all(want.id in there for want in wanted):
-            return None
-        for want in wanted:
-            found = amount(there[want.id])
-            if found != want.amount:
-                raise StepFailed(_differs(call.request, want, found))
-        record = RecordRef(
-            system=call.request.connection, type="posting_batch", id=str(call.request.number)
-        )
-        return Receipt(record=record, outcome=WriteOutcome.CREATED)
+    async def _take_back(
+        self, call: UndoCall[PostBatch], kind: LineKind[Batch, Line, Posted]
+    ) -> tuple[UndoReceipt, list[Wanted]]:
+        runs, run = self.runner.store.runs, call.request.run
+        erp = self.ports.erp(call.request.connection)
+        wanted = kind.wanted(call.key, await kind.load(runs, run, call.request.number))
+        ids = tuple(want.id for want in wanted)
+        receipt = await self.runner.undo_create(call, lambda _record: kind.remove(erp, ids))
+        if not receipt.look_again:
+            await kind.take_off(runs, run, ids)
+        return receipt, wanted
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """One line of a batch: its external id, and what it must come to."""
+def _whole(
+    call: StepCall[PostBatch],
+    wanted: Sequence[Wanted],
+    there: dict[str, Posted],
+    kind: LineKind[Batch, Line, Posted],
+) -> Receipt | None:
+    """Return the receipt once every line is there, and equal to the cent."""
+    if not all(want.id in there for want in wanted):
+        return None
+    for want in wanted:
+        found = kind.found(there[want.id])
+        if found != want.amount:
+            raise StepFailed(_differs(call.request, want, found))
+    record = RecordRef(
+        system=call.request.connection, type="posting_batch", id=str(call.request.number)
+    )
+    return Receipt(record=record, outcome=WriteOutcome.CREATED)
 
-    id: ExternalId
-    item: str
-    amount: Money
 
-
-def _wanted(key: str, lines: Sequence[tuple[str, Money]]) -> list[_Wanted]:
-    return [_Wanted(external_id(charge_id(key, item)), item, amount) for item, amount in lines]
-
-
-def _differs(request: RunRequest, want: _Wanted, found: Money | None) -> FailureDetail:
+def _differs(request: RunRequest, want: Wanted, found: Money | None) -> FailureDetail:
     stands = f"stands in {request.connection} at {found}, and should be {want.amount}"
     gone = f"is gone from {request.connection}, where it stood at {want.amount}"
     return FailureDetail(
@@ -239,4 +213,36 @@ def _differs(request: RunRequest, want: _Wanted, found: Money | None) -> Failure
         ),
         system=request.connection,
         field=want.item,
+    )
+
+
+def _not_on_hold(request: RunRequest, want: Wanted) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="not_on_hold",
+        message=(
+            f"Line {want.item} is no longer on hold in {request.connection}, where a billing job "
+            "may take it before it is released: put it on hold again there, then retry."
+        ),
+        system=request.connection,
+        field=want.item,
+    )
+
+
+def _billed_outside(request: RunRequest, taken: dict[str, str]) -> FailureDetail:
+    invoices = sorted(set(taken.values()))
+    more = f" and {len(invoices) - NAMED_MAX} more" if len(invoices) > NAMED_MAX else ""
+    named = ", ".join(invoices[:NAMED_MAX]) + more
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="billed_outside",
+        message=(
+            f"{len(taken)} charges of this run are on invoice {named} of {request.connection} "
+            "already, which Dealthread did not make. Finance deletes or voids it there, so that "
+            "the charges are free, then retry or roll back; while it stands both are refused, "
+            "and the entries are held so that nobody pays twice. Native billing jobs should be "
+            "off for this project."
+        ),
+        system=request.connection,
+        field=invoices[0],
     )

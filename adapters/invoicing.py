@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
 
-from adapters.ports import Connected
+from adapters.ports import Connected, Erp
 from canonical.ids import ExternalId
 from canonical.invoicing import (
     Billee,
@@ -138,3 +138,7 @@ class BillingEngine(Invoicing, Protocol):
     async def remove_client(self, external_id: ExternalId, record: RecordRef | None) -> UndoReceipt:
         """Delete the customer; `kept` where invoices or subscriptions hang on it."""
         ...
+
+
+class Ledger(Erp, Invoicing, Protocol):
+    """An ERP: it keeps the books, and issues invoices from them."""

@@ -239,10 +239,11 @@ class Erp(Connected, Protocol):
     async def post_charges(
         self, external_ids: tuple[ExternalId, ...], batch: ChargeBatch
     ) -> tuple[PostedCharge, ...]:
-        """Post the charges of a batch on hold, in one call; ids in the order of the charges.
+        """Post up to 1,000 charges on hold, in the vendor's own portions; ids in their order.
 
         Raises:
-            ClosedPeriod: a charge is dated in a closed period; nothing of the batch is posted.
+            ClosedPeriod: a charge is dated in a closed period; nothing of the batch is posted,
+                unless it was closed just now.
             Rejected: the message names the charge; others of the batch may have been posted, and
                 `find_charges` tells which.
         """

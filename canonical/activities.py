@@ -7,6 +7,47 @@ reference has exactly one implementation with the same types.
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from canonical.bill_schedules import (
+    BilledSchedules,
+    BillProject,
+    BillSchedulesInput,
+    ScheduledLines,
+)
+from canonical.draft_to_invoice import (
+    Assembled,
+    AssembleDrafts,
+    CheckTerms,
+    ConfirmShare,
+    DraftInput,
+    DraftStanding,
+    EscalateReview,
+    IssueInvoice,
+    PlanPosting,
+    PostDraftInvoice,
+    Posted,
+    PostInvoicePlan,
+    ReadBack,
+    ReadyCharges,
+    Verification,
+    VerifyDraft,
+)
+from canonical.drafts import ActOnDraft, DraftAnswer
+from canonical.invoice_lifecycle import (
+    Look,
+    Looked,
+    OpenLook,
+    PlanLook,
+    TellPayment,
+    TellPlan,
+)
+from canonical.invoicing import Billee, WriteFinances
+from canonical.milestone_to_invoice import (
+    HandOverFee,
+    MarkEligible,
+    MilestonePlan,
+    PlanMilestone,
+    ReserveFee,
+)
 from canonical.model import CanonicalModel
 from canonical.opportunity import OpportunityToProjectPlan, PlanOpportunity
 from canonical.provisioning import (
@@ -47,6 +88,7 @@ from canonical.time_to_billing import (
     BillingRunPlan,
     Calendar,
     CheckPostings,
+    CheckReservation,
     ClaimEntries,
     Counted,
     HandOver,
@@ -152,6 +194,7 @@ READ_PEOPLE = ActivityRef("read_people", StepCall[ReadPeople], Counted)
 READ_ERP_TERMS = ActivityRef("read_erp_terms", StepCall[ReadErpTerms], Counted)
 RATE_ENTRIES = ActivityRef("rate_entries", StepCall[RateEntries], RatedRun)
 VERIFY_ENTRIES = ActivityRef("verify_entries", StepCall[VerifyEntries], Verified)
+CHECK_RESERVATION = ActivityRef("check_reservation", StepCall[CheckReservation], Counted)
 PREPARE_POSTINGS = ActivityRef("prepare_postings", StepCall[PreparePostings], Postings)
 
 # BillingRun: writes, each beside its undo.
@@ -167,3 +210,43 @@ POST_COSTS = ActivityRef("post_costs", StepCall[PostBatch], Receipt)
 UNDO_POST_COSTS = ActivityRef("undo_post_costs", UndoCall[PostBatch], UndoReceipt)
 CHECK_POSTINGS = ActivityRef("check_postings", StepCall[CheckPostings], Counted)
 HAND_OVER = ActivityRef("hand_over", StepCall[HandOver], Receipt)
+
+# MilestoneToInvoice.
+PLAN_MILESTONE = ActivityRef("plan_milestone", StepCall[PlanMilestone], MilestonePlan)
+RESERVE_FEE = ActivityRef("reserve_fee", StepCall[ReserveFee], Receipt)
+UNDO_RESERVE_FEE = ActivityRef("undo_reserve_fee", UndoCall[ReserveFee], UndoReceipt)
+MARK_ELIGIBLE = ActivityRef("mark_eligible", StepCall[MarkEligible], Receipt)
+UNDO_MARK_ELIGIBLE = ActivityRef("undo_mark_eligible", UndoCall[MarkEligible], UndoReceipt)
+HAND_OVER_FEE = ActivityRef("hand_over_fee", StepCall[HandOverFee], Receipt)
+
+# Schedules and drafts: their own, in the store.
+LIST_SCHEDULES = ActivityRef("list_schedules", BillSchedulesInput, ScheduledLines)
+BILL_SCHEDULE = ActivityRef("bill_schedule", BillProject, BilledSchedules)
+ASSEMBLE_DRAFTS = ActivityRef("assemble_drafts", AssembleDrafts, Assembled)
+READ_DRAFT = ActivityRef("read_draft", DraftInput, DraftStanding)
+ACT_ON_DRAFT = ActivityRef("act_on_draft", ActOnDraft, DraftAnswer)
+ESCALATE_REVIEW = ActivityRef("escalate_review", EscalateReview, DraftStanding)
+
+# PostInvoice: reads.
+PLAN_POSTING = ActivityRef("plan_posting", StepCall[PlanPosting], PostInvoicePlan)
+VERIFY_DRAFT = ActivityRef("verify_draft", StepCall[VerifyDraft], Verification)
+CHECK_TERMS = ActivityRef("check_terms", StepCall[CheckTerms], Verification)
+READ_BACK = ActivityRef("read_back", StepCall[ReadBack], Posted)
+
+# PostInvoice: writes, each beside its undo.
+PROVISION_BILLEE = ActivityRef("provision_billee", StepCall[Billee], Receipt)
+UNDO_PROVISION_BILLEE = ActivityRef("undo_provision_billee", UndoCall[Billee], UndoReceipt)
+READY_CHARGES = ActivityRef("ready_charges", StepCall[ReadyCharges], Receipt)
+UNDO_READY_CHARGES = ActivityRef("undo_ready_charges", UndoCall[ReadyCharges], UndoReceipt)
+DRAFT_INVOICE = ActivityRef("draft_invoice", StepCall[IssueInvoice], Receipt)
+UNDO_DRAFT_INVOICE = ActivityRef("undo_draft_invoice", UndoCall[IssueInvoice], UndoReceipt)
+POST_INVOICE = ActivityRef("post_invoice", StepCall[PostDraftInvoice], Receipt)
+ISSUE_INVOICE = ActivityRef("issue_invoice", StepCall[IssueInvoice], Receipt)
+CONFIRM_SHARE = ActivityRef("confirm_share", StepCall[ConfirmShare], Receipt)
+
+# InvoiceLifecycle.
+OPEN_LOOK = ActivityRef("open_look", OpenLook, OpenedRun)
+PLAN_LOOK = ActivityRef("plan_look", StepCall[PlanLook], TellPlan)
+LOOK_AT_INVOICE = ActivityRef("look_at_invoice", StepCall[Look], Looked)
+TELL_PAYMENT = ActivityRef("tell_payment", StepCall[TellPayment], Receipt)
+TELL_FINANCES = ActivityRef("tell_finances", StepCall[WriteFinances], Receipt)

@@ -58,7 +58,7 @@ class PostedCharge(CanonicalModel):
 
 
 class ChargeBatch(CanonicalModel):
-    """Up to 100 charges for one ERP project; loaded from the store by its key."""
+    """Up to 1,000 charges for one ERP project; loaded from the store by its key."""
 
     project: RecordRef
     client: RecordRef | None = None
@@ -92,7 +92,7 @@ class PostedCost(CanonicalModel):
 
 
 class CostBatch(CanonicalModel):
-    """Up to 100 cost postings for one ERP project."""
+    """Up to 1,000 cost postings for one ERP project."""
 
     project: RecordRef
     subsidiary: str = ""

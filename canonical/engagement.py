@@ -11,6 +11,7 @@ from canonical.deal import ContractLineType
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.provisioning import Dimensions
+from canonical.schedules import ScheduleTerms
 
 
 class RatingMode(StrEnum):
@@ -122,6 +123,8 @@ class ContractLine(CanonicalModel):
     type: ContractLineType
     currency: str
     legal_entity: str
+    value: Money | None = None
+    """The most that it may bill, accepted amendments included; None: no such limit."""
     billing_method: BillingMethod = BillingMethod.ERP_CHARGES
     rating: RatingMode = RatingMode.CONTRACT
     rates: tuple[BillRate, ...] = ()
@@ -136,6 +139,8 @@ class ContractLine(CanonicalModel):
     caps: tuple[Cap, ...] = ()
     """Caps of scope `line` and `period`."""
     retainer: Retainer | None = None
+    schedule: ScheduleTerms | None = None
+    """How it is billed without counting hours; None: by hours, expenses and milestones alone."""
     client_po: str = ""
     tax_category: str = ""
     task_ids: tuple[str, ...] = ()

@@ -38,6 +38,26 @@ def billing_run_id(psa: str, project_id: str, period: str, number: int) -> Workf
     return WorkflowId(f"billing-run/{psa}/{project_id}/{period}/{number}")
 
 
+def milestone_to_invoice_id(psa: str, milestone_id: str) -> WorkflowId:
+    """Return the workflow id of one billing milestone."""
+    return WorkflowId(f"milestone-to-invoice/{psa}/{milestone_id}")
+
+
+def posting_id(draft: str, posting: int) -> WorkflowId:
+    """Return the workflow id of one release of a draft; the draft counts `posting` from 1."""
+    return WorkflowId(f"invoice-posting/{draft.removeprefix('invoice-draft/')}/{posting}")
+
+
+def invoice_id(connection: str, record_id: str) -> WorkflowId:
+    """Return the workflow id of an issued invoice's life."""
+    return WorkflowId(f"invoice/{connection}/{record_id}")
+
+
+def look_id(connection: str, record_id: str, number: int) -> WorkflowId:
+    """Return the workflow id of one look at an invoice; the store counts `number` from 1."""
+    return WorkflowId(f"invoice-look/{connection}/{record_id}/{number}")
+
+
 def step_key(workflow_id: str, generation: int, step: str, item: str = "") -> StepKey:
     """Return the key of one step: the same over retries, worker crashes and resets."""
     suffix = f":{item}" if item else ""

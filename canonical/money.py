@@ -9,7 +9,8 @@ from pydantic import model_validator
 
 from canonical.model import CanonicalModel
 
-AMOUNT_MAX = Decimal(10) ** 15
+AMOUNT_DIGITS = 15
+AMOUNT_MAX = Decimal(10) ** AMOUNT_DIGITS
 """Above this no invoice is real; the limit keeps digits exact in every vendor's number type."""
 
 
@@ -25,6 +26,12 @@ def minor_digits(currency: str) -> int | None:
     return int(fractions.get(currency, fractions["DEFAULT"])[0])
 
 
+@cache
+def _minor_unit(currency: str) -> Decimal | None:
+    digits = minor_digits(currency)
+    return None if digits is None else Decimal(1).scaleb(-digits)
+
+
 class Money(CanonicalModel):
     """An amount in its currency's own minor units; anything finer or unknown is refused."""
 
@@ -33,12 +40,15 @@ class Money(CanonicalModel):
 
     @model_validator(mode="after")
     def _is_exact(self) -> Self:
-        digits = minor_digits(self.currency)
-        if digits is None:
+        unit = _minor_unit(self.currency)
+        if unit is None:
             raise ValueError(f"{self.currency!r} is no ISO 4217 currency")
+        if self.amount.same_quantum(unit) and self.amount.adjusted() < AMOUNT_DIGITS:
+            return self  # nearly every amount, told without computing one
         if not self.amount.is_finite() or abs(self.amount) > AMOUNT_MAX:
             raise ValueError(f"the amount {self.amount} is out of range")
-        if self.amount != self.amount.quantize(Decimal(1).scaleb(-digits)):
+        if self.amount != self.amount.quantize(unit):
+            digits = minor_digits(self.currency)
             raise ValueError(f"{self.amount} has more than {digits} decimals of {self.currency}")
         return self
 
@@ -49,11 +59,11 @@ class Money(CanonicalModel):
         Raises:
             ValueError: the currency does not exist, or the amount is no finite number.
         """
-        digits = minor_digits(currency)
-        if digits is None:
+        unit = _minor_unit(currency)
+        if unit is None:
             raise ValueError(f"{currency!r} is no ISO 4217 currency")
         try:
-            exact = amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+            exact = amount.quantize(unit, rounding=ROUND_HALF_UP)
         except InvalidOperation as error:
             raise ValueError(f"the amount {amount} is out of range") from error
         return cls(amount=exact, currency=currency)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from canonical.model import CanonicalModel
 from canonical.money import Money
-from canonical.schedules import Name, Percent, Quantity
+from canonical.schedule_basics import Name, Percent, Quantity
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 """`YYYY-MM`."""
@@ -70,7 +70,7 @@ class DrawFact(Fact):
     """Work done out of a retainer."""
 
     kind: Literal["draw"] = "draw"
-    on: date
+    service_date: date
     """Day of the work; it counts in that month, or in the first one not closed when recorded."""
     amount: Money
     """Its worth; negative: work taken back, within its month."""

@@ -8,7 +8,7 @@ decided in `policies/schedules`. Imports nothing of `engagement`, which may carr
 
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
@@ -16,43 +16,18 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from canonical.model import CanonicalModel
-from canonical.money import minor_digits
-
-Amount = Annotated[Decimal, Field(ge=0, le=Decimal(10) ** 15)]
-Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=6)]
-Price = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=6)]
-"""Per unit: finer than the currency's minor units where it has to be."""
-Quantity = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
-"""Part of an occurrence's key, so without spaces and slashes."""
-
-WHOLE = Decimal(100)
-
-
-class Terms(CanonicalModel):
-    """What all schedules share."""
-
-    currency: str
-    """Of the contract line."""
-
-    def amounts(self) -> Iterator[tuple[str, Decimal | None]]:
-        """Yield every amount of money with the name of its field."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _is_in_minor_units(self) -> Self:
-        digits = minor_digits(self.currency)
-        if digits is None:
-            raise ValueError(f"currency: {self.currency!r} is no ISO 4217 currency such as EUR")
-        unit = Decimal(1).scaleb(-digits)
-        for field, amount in self.amounts():
-            if amount is not None and amount != amount.quantize(unit):
-                raise ValueError(
-                    f"{field}: {amount} has more than {digits} decimals of {self.currency}; "
-                    "round it as the contract says"
-                )
-        return self
-
+from canonical.money import Money
+from canonical.schedule_basics import (
+    WHOLE,
+    Amount,
+    FeeTerms,
+    MonthlyTerms,
+    Name,
+    Percent,
+    Price,
+    Quantity,
+    Terms,
+)
 
 # Fixed fee.
 
@@ -60,7 +35,7 @@ class Terms(CanonicalModel):
 class Advance(CanonicalModel):
     """An invoice ahead of the work, worked off by the instalments that follow."""
 
-    on: date
+    due: date
     """Day of its invoice."""
     amount: Amount | None = None
     percent: Percent | None = None
@@ -83,7 +58,7 @@ class Instalment(CanonicalModel):
     amount: Amount | None = None
     percent: Percent | None = None
     """Of the value; give this or `amount`, the same for all."""
-    on: date | None = None
+    due: date | None = None
     """Invoiced on this day without being accepted; None: when it is."""
 
     @model_validator(mode="after")
@@ -98,7 +73,7 @@ class RetentionRelease(CanonicalModel):
 
     percent: Annotated[Decimal, Field(gt=0, le=100, decimal_places=6)] = WHOLE
     """Of what was withheld by then; those of all releases sum to 100."""
-    on: date | None = None
+    due: date | None = None
     """Released on this day; None: when somebody records that it is."""
 
 
@@ -157,80 +132,23 @@ class FixedFeeTerms(Terms):
         if total != due:
             what = "percentages" if percents else "amounts"
             raise ValueError(f"milestones: the {what} sum to {total}; make them sum to {due}")
+        if percents and self.milestone_amounts()[-1] < 0:
+            text = "milestones: the shares round to more than the value"
+            raise ValueError(f"{text}; make them fewer, or give amounts")
         return self
+
+    def milestone_amounts(self) -> tuple[Decimal, ...]:
+        """Return what each milestone is worth; shares are rounded, the last takes the rest."""
+        with localcontext(prec=80):
+            exact = [
+                each.amount if each.amount is not None else self.value * (each.percent or 0) / WHOLE
+                for each in self.milestones
+            ]
+        worth = [Money.rounded(each, self.currency).amount for each in exact]
+        return (*worth[:-1], self.value - sum(worth[:-1], start=Decimal(0))) if worth else ()
 
 
 # Fees by the month.
-
-
-class Timing(StrEnum):
-    """On which side of the service a fee is invoiced."""
-
-    IN_ADVANCE = "in_advance"
-    """On the first day that the invoice covers."""
-    IN_ARREARS = "in_arrears"
-    """On the last day that the invoice covers."""
-
-
-class Proration(StrEnum):
-    """What a first or last month that is not whole costs."""
-
-    CALENDAR_DAYS = "calendar_days"
-    """Days of service over the days of that month."""
-    THIRTY_DAYS = "thirty_days"
-    """Every month has 30 days; the month's last day counts as the 30th."""
-    NONE = "none"
-    """A begun month costs a whole one."""
-
-
-class IndexationStep(CanonicalModel):
-    """A change of the fee, from the first month that begins on or after a day."""
-
-    on: date
-    percent: Annotated[Decimal, Field(gt=-100, le=1000, decimal_places=6)]
-    cap_percent: Percent | None = None
-    """The most that this step may raise the fee."""
-
-
-class MonthlyTerms(Terms):
-    """What all schedules share that go by calendar months."""
-
-    start: date
-    end: date | None = None
-    """Last day of service; None: open."""
-    proration: Proration = Proration.CALENDAR_DAYS
-    shift_days: Annotated[int, Field(ge=-60, le=60)] = 0
-    """Days by which fees are invoiced later than `timing` says, or earlier (negative)."""
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.end is not None and self.end < self.start:
-            raise ValueError(f"end: {self.end} is before the start {self.start}; correct one")
-        return self
-
-
-class FeeTerms(MonthlyTerms):
-    """A fee per calendar month."""
-
-    fee: Amount
-    timing: Timing = Timing.IN_ADVANCE
-    invoice_every_months: Literal[1, 2, 3, 4, 6, 12] = 1
-    """Months invoiced together, counted from the first; each stays a line of its own."""
-    indexation: tuple[IndexationStep, ...] = ()
-
-    def amounts(self) -> Iterator[tuple[str, Decimal | None]]:
-        """Yield every amount of money with the name of its field."""
-        yield "fee", self.fee
-
-    @model_validator(mode="after")
-    def _indexation_is_in_order(self) -> Self:
-        days = [each.on for each in self.indexation]
-        if days and days[0] <= self.start:
-            text = f"indexation.0.on: {days[0]} is not after the start {self.start}"
-            raise ValueError(f"{text}; write the raised price as the fee")
-        if any(one >= other for one, other in pairwise(days)):
-            raise ValueError("indexation: the days do not ascend; put them in order, each once")
-        return self
 
 
 class MonthlyFeeTerms(FeeTerms):
@@ -263,7 +181,7 @@ class ServiceLevel(CanonicalModel):
     """A promised level, and what missing it gives back."""
 
     metric: Name
-    credits: tuple[CreditTier, ...] = Field(min_length=1)
+    credits: tuple[CreditTier, ...]
     """The highest percentage that applies counts."""
 
 
@@ -368,11 +286,11 @@ class OutcomeTier(CanonicalModel):
     above: Quantity = Decimal(0)
     """Gain from which it counts."""
     percent: Percent | None = None
-    """Of the gain between this mark and the next one's; the value is money then."""
+    """Of the gain between this mark and that of the next share; the value is money then."""
     per_unit: Price | None = None
-    """For each unit of the gain between this mark and the next one's."""
+    """For each unit of the gain between this mark and that of the next share."""
     fixed: Amount | None = None
-    """Once the gain reaches the mark, beside what lower tiers earn."""
+    """Once the gain reaches the mark, beside what the shares earn."""
 
     @model_validator(mode="after")
     def _earns_one_way(self) -> Self:
@@ -389,7 +307,7 @@ class OutcomeTerms(Terms):
     baseline: Annotated[Decimal, Field(max_digits=18, decimal_places=6)] = Decimal(0)
     gain_is: Literal["above", "below"] = "above"
     """`below`: less is better, as with costs."""
-    tiers: tuple[OutcomeTier, ...] = Field(min_length=1)
+    tiers: tuple[OutcomeTier, ...]
     floor: Amount | None = None
     """Least that an accepted measurement earns."""
     cap: Amount | None = None
@@ -408,6 +326,8 @@ class OutcomeTerms(Terms):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         marks = [each.above for each in self.tiers]
+        if not marks:
+            raise ValueError("tiers: there is none; say what a gain earns")
         if any(one >= other for one, other in pairwise(marks)):
             raise ValueError("tiers: the marks in `above` do not ascend; put them in order")
         if self.floor is not None and self.cap is not None and self.floor > self.cap:

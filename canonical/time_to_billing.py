@@ -85,6 +85,8 @@ class TimeToBillingView(CanonicalModel):
     open_run: int
     next_run_at: datetime | None = None
     cutoff_at: datetime | None = None
+    entries: tuple[EntryRef, ...] = ()
+    """What waits in the workflow alone; what is on the store's list is not among it."""
 
 
 class TimeToBillingResult(CanonicalModel):
@@ -247,6 +249,10 @@ class CheckPostings(RunRequest):
     """Read back what was posted in an ERP: nobody has deleted or changed it since."""
 
     batches: tuple[PostingBatch, ...] = ()
+
+
+class CheckReservation(RunRequest):
+    """Look at the PSA's reservation again: it still has every entry of the run."""
 
 
 class HandOver(RunRequest):

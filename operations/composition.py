@@ -12,14 +12,19 @@ from typing import Any
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
 from activities.crm import CrmActivities
+from activities.drafting import DraftActivities
 from activities.engaging import engaged
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.following import FollowingActivities
+from activities.issuing import IssuingActivities
+from activities.milestones import MilestoneActivities
 from activities.people import HcmActivities
 from activities.ports import Ports
 from activities.postings import PostingActivities
 from activities.psa import PsaActivities
 from activities.registration import implementations
+from activities.schedules import ScheduleActivities
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
@@ -27,15 +32,18 @@ from adapters.ports import Psa
 from adapters.registry import build_adapter, full_record_id
 from canonical.failures import StepFailed
 from canonical.ids import Role
+from canonical.saga import Route
 from operations.billing import BillingDesk
 from operations.codec import record_cipher
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.people import Refused
+from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE, SagaDesk
 from operations.servers import check_store
 from operations.servers import connect_temporal as connect_temporal  # composition roots
 from policies.bundle import Bundle, load_bundle
 from policies.periods import billing_period
+from policies.queue import Actor
 from store import Store, make_store
 from workflows.registry import PIVOTS
 
@@ -55,29 +63,48 @@ class House:
     governors: dict[str, LocalGovernor]
     roles: dict[str, Role]
     """What each connection is."""
+    people: dict[str, Actor]
+    """Who may act on drafts, by name."""
 
     def engine_activities(self) -> dict[str, Callable[..., Any]]:
         """Return what runs beside the workflows: the engine's own, store only."""
-        engine = EngineActivities(
-            self.store,
-            lambda connection: self.bundle(connection).route(self.roles[connection], connection),
-        )
-        return implementations([engine, CalendarActivities(self.store, self.bundle)])
+        engine = EngineActivities(self.store, self.route)
+        drafts = DraftActivities(self.store, self.bundle, self.people, _now)
+        schedules = ScheduleActivities(self.store, self.bundle, _now)
+        calendar = CalendarActivities(self.store, self.bundle)
+        return implementations([engine, calendar, drafts, schedules])
+
+    def route(self, connection: str) -> Route:
+        """Return how calls to a connection are made."""
+        return self.bundle(connection).route(self.roles[connection], connection)
+
+    def _is_crm(self, connection: str) -> bool:
+        return self.roles.get(connection) is Role.CRM
 
     def vendor_activities(self, role: Role) -> dict[str, Callable[..., Any]]:
         """Return what runs on the queue of a connection of this role."""
         runner = StepRunner(self.store)
+        issuing = IssuingActivities(runner, self.ports, self.bundle, self.route)
+        following = FollowingActivities(
+            runner, self.ports, self.bundle, self.route, _now, self._is_crm
+        )
         holders: dict[Role, list[object]] = {
-            Role.CRM: [CrmActivities(runner, self.ports, self.bundle, _today)],
+            Role.CRM: [CrmActivities(runner, self.ports, self.bundle, _today), following],
             Role.ERP: [
                 ErpActivities(runner, self.ports),
                 PostingActivities(runner, self.ports),
+                issuing,
+                following,
             ],
             Role.PSA: [
                 PsaActivities(runner, self.ports),
                 BillingActivities(runner, self.ports, self.bundle, _now),
+                MilestoneActivities(runner, self.ports, self.bundle, _now),
+                issuing,
+                following,
             ],
             Role.HCM: [HcmActivities(runner, self.ports)],
+            Role.BILLING_ENGINE: [issuing, following],
         }
         return implementations(holders.get(role, []))
 
@@ -115,7 +142,14 @@ def build_house(config: Config) -> House:
     store = make_store(config.store.secret_url, config.store.pool_size, cipher)
     ports, governors = connect_ports(config)
     roles = {name: connection.role for name, connection in config.connections.items()}
-    return House(store, ports, lambda _connection: bundle, governors, roles)
+    people = actors(config)
+    return House(store, ports, lambda _connection: bundle, governors, roles, people)
+
+
+def actors(config: Config) -> dict[str, Actor]:
+    """Return the people of the configuration as those who act on drafts, by name."""
+    roles = config.people_roles()
+    return {name: Actor(name, roles[name], person.email) for name, person in config.people.items()}
 
 
 def connect_ports(config: Config) -> tuple[Ports, dict[str, LocalGovernor]]:
@@ -156,6 +190,7 @@ class Office:
     sagas: SagaDesk
     sweeper: SweepActivities
     billing: BillingDesk
+    queue: QueueDesk
     psa: str
     """The PSA meant where none is named; empty: none is connected."""
 
@@ -196,7 +231,7 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
             psa=psa,
         )
         sweeper = SweepActivities(store, client, SAGA_QUEUE, PIVOTS)
-        yield Office(config, store, desk, sweeper, billing, psa)
+        yield Office(config, store, desk, sweeper, billing, QueueDesk(client, store), psa)
     finally:
         await ports.aclose()
         await store.aclose()

@@ -61,11 +61,16 @@ class Vendor(StrEnum):
 
 
 class PersonRole(StrEnum):
-    """What a person may do: `operator` resolves, `finance` decides on money, `viewer` looks."""
+    """What a person may do.
+
+    `operator` resolves, `finance` decides on money within limits, `controller` beyond them,
+    `viewer` looks.
+    """
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     FINANCE = "finance"
+    CONTROLLER = "controller"
     ADMIN = "admin"
 
 
@@ -240,6 +245,8 @@ class PersonConfig(_Section):
     """What one person may decide."""
 
     roles: Annotated[frozenset[PersonRole], Field(min_length=1)]
+    email: str = Field(default="", max_length=320)
+    """Their address in PSA and HCM: who approved time or a milestone never releases its invoice."""
 
 
 class UiConfig(_Section):

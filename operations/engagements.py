@@ -143,6 +143,10 @@ def _of_money(line: ContractLine, place: str) -> Iterator[str]:
     amounts = {f"caps.{number}.amount": cap.amount for number, cap in enumerate(line.caps)}
     if line.retainer is not None:
         amounts["retainer.balance"] = line.retainer.balance
+    if line.value is not None:
+        amounts["value"] = line.value
+    if line.schedule is not None and line.schedule.currency != line.currency:
+        yield f"{place}.schedule.currency: it must be {line.currency}, as the line is"
     for field, amount in amounts.items():
         if amount.currency != line.currency:
             yield f"{place}.{field}: it must be in {line.currency}, as the line is"

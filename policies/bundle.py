@@ -48,12 +48,26 @@ class Bundle:
     psa: str = ""
     erps: tuple[tuple[str, str], ...] = ()
     hcm: str = ""
+    billing_engine: str = ""
 
     def with_connections(
-        self, *, crm: str, psa: str, erp: Mapping[str, str], hcm: str = ""
+        self,
+        *,
+        crm: str,
+        psa: str,
+        erp: Mapping[str, str],
+        hcm: str = "",
+        billing_engine: str = "",
     ) -> Self:
         """Return the same policies for connections of other names; the hash stays."""
-        return replace(self, crm=crm, psa=psa, erps=tuple(sorted(erp.items())), hcm=hcm)
+        return replace(
+            self,
+            crm=crm,
+            psa=psa,
+            erps=tuple(sorted(erp.items())),
+            hcm=hcm,
+            billing_engine=billing_engine,
+        )
 
     @property
     def effective(self) -> date:
@@ -69,6 +83,11 @@ class Bundle:
     def hcm_connection(self) -> str:
         """The HCM that keeps the people; empty where none is connected."""
         return self.hcm or self.policies.routing.hcm
+
+    @property
+    def billing_engine_connection(self) -> str:
+        """The billing engine beside the ERP; empty where none is connected."""
+        return self.billing_engine or self.policies.routing.billing_engine
 
     def erp_connection(self, entity: str) -> str:
         """The ERP that keeps the books of a legal entity."""
@@ -138,6 +157,7 @@ class _Loader:
             read.get("rate_cards"),
             read.get("approvals"),
             read.get("billing"),
+            read.get("invoicing"),
         )
         for (file, *where), text in differences:
             self._problem(file, where, text)

@@ -22,6 +22,9 @@ from canonical.records import Receipt
 from policies.billing_schema import Billing, LineTerms
 from policies.schema import Policies
 
+_VALUED = frozenset({ContractLineType.FIXED_FEE, ContractLineType.OUTCOME_BASED})
+"""Types of contract lines whose amount is the most that they bill."""
+
 
 def engagement_of(
     plan: OpportunityToProjectPlan,
@@ -98,6 +101,7 @@ def _line(
         type=task.type,
         currency=currency,
         legal_entity=entity,
+        value=task.budget if task.type in _VALUED else None,
         rates=_rates(billing.standard_rates.get(currency, {}), start),
         caps=_caps(task, terms),
         retainer=_retainer(task, terms),

@@ -14,6 +14,7 @@ from canonical.deal import ContractLineType
 from canonical.ids import Role
 from canonical.provisioning import BillingType, Dimensions
 from policies.billing_schema import Billing, billing_disagreements
+from policies.invoicing_schema import Invoicing, invoicing_disagreements
 from policies.schema_types import (
     Code,
     ConnectionName,
@@ -100,10 +101,11 @@ class Budget(Strict):
 
 
 class Routing(Strict):
-    """Which PSA delivers the deals of a CRM, and which HCM keeps the people."""
+    """Which PSA delivers the deals of a CRM, who keeps the people, who bills beside the ERP."""
 
     psa: ConnectionName
     hcm: ConnectionName | Literal[""] = ""
+    billing_engine: ConnectionName | Literal[""] = ""
 
 
 class Head(Strict):
@@ -126,6 +128,7 @@ class Policies(Strict):
     budgets: dict[Role, Budget]
     routing: Routing
     billing: Billing
+    invoicing: Invoicing
 
     def dimensions(self, entity: str, template: str) -> Dimensions:
         """Return what an entity's project of this template posts to."""
@@ -147,6 +150,7 @@ def disagreements(
     rate_cards: Mapping[str, str] | None,
     approvals: Approvals | None,
     billing: Billing | None,
+    invoicing: Invoicing | None = None,
 ) -> Iterator[tuple[FieldPath, str]]:
     """Yield where files contradict each other; None is a file that could not be read."""
     if entities is None:
@@ -166,6 +170,11 @@ def disagreements(
             yield ("rate_cards", currency), f"no legal entity sells in it; allowed: {allowed}"
     if billing is not None:
         yield from billing_disagreements(billing, frozenset(entities), frozenset(sold))
+    if invoicing is not None:
+        categories = {
+            code: tax[code].categories if tax and code in tax else () for code in entities
+        }
+        yield from invoicing_disagreements(invoicing, categories)
 
 
 def _unpriced(

@@ -7,23 +7,38 @@ of `store.errors`.
 from pydantic import SecretStr
 
 # Registers their tables: the metadata is whole wherever any of it is used.
-from store import period_models, subledger_balances, subledger_models  # noqa: F401
+from store import (  # noqa: F401
+    invoice_models,
+    invoicing_models,
+    period_models,
+    subledger_balances,
+    subledger_models,
+)
 from store.audit import AuditTrail
 from store.budgets import ConnectionBudgets
 from store.changes import ChangedEntries
+from store.client_holds import ClientHolds
+from store.client_pos import ClientPoStore
 from store.corrections import Corrections
+from store.credits import CreditStore
 from store.database import Database
 from store.decisions import DecisionStore
+from store.draft_sources import DraftSources
+from store.drafts import DraftStore
 from store.engagements import EngagementStore
 from store.entries import EntryStore
 from store.evidence import Cipher
+from store.fees import FeeStore
+from store.finances import Finances
 from store.inbox import Inbox, PollMarks
+from store.invoices import InvoiceStore
 from store.ledger import StepLedger
 from store.master import MasterData
 from store.outbox import Outbox
 from store.periods import PostingPeriods
 from store.runs import RunStore
 from store.sagas import SagaStore
+from store.schedule_facts import ScheduleFacts
 from store.shared import SharedRecords
 from store.subledger import Subledger
 from store.work_items import WorkItemStore
@@ -52,6 +67,15 @@ class Store:
         self.runs = RunStore(database, cipher)
         self.subledger = Subledger(database, cipher)
         self.corrections = Corrections(database, cipher)
+        self.fees = FeeStore(database)
+        self.drafts = DraftStore(database, cipher)
+        self.client_pos = ClientPoStore(database)
+        self.client_holds = ClientHolds(database)
+        self.invoices = InvoiceStore(database)
+        self.credits = CreditStore(database)
+        self.finances = Finances(database, cipher)
+        self.draft_sources = DraftSources(database)
+        self.schedule_facts = ScheduleFacts(database)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -1,6 +1,7 @@
 """Which entries changed in the PSA and have not been read since."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import text
 
@@ -48,6 +49,19 @@ _PROJECTS = text("""
 """)
 
 
+_ON_LIST = text("""
+    SELECT project_id, noted_at FROM changed_entries
+    WHERE psa = :psa AND kind = :kind AND entry_id = :entry_id ORDER BY noted_at DESC LIMIT 1
+""")
+
+
+class OnList(CanonicalModel):
+    """Where a changed entry waits to be read."""
+
+    project_id: str
+    noted_at: datetime
+
+
 class ChangedEntries:
     """A list per project, kept until what it names was read."""
 
@@ -77,6 +91,12 @@ class ChangedEntries:
         rows = await self._database.rows(_NOTED, values)
         entries = tuple(EntryRef(kind=EntryKind(row.kind), id=row.entry_id) for row in rows)
         return Noted(entries=entries, until=rows[-1].seq if rows else 0)
+
+    async def on_list(self, psa: str, entry: EntryRef) -> OnList | None:
+        """Return on which project's list an entry is; None: no run has yet to read it."""
+        values = {"psa": psa, "kind": entry.kind.value, "entry_id": entry.id}
+        row = await self._database.first(_ON_LIST, values)
+        return None if row is None else OnList.model_validate(row._mapping)
 
     async def forget(self, psa: str, project_id: str, until: int) -> None:
         """Take off the list what was noted up to `until`; the same twice is fine."""

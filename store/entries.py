@@ -17,7 +17,7 @@ from canonical.standing import KnownExpense
 from canonical.time_to_billing import TakenIn
 from store.audit import ENGINE
 from store.database import Database
-from store.evidence import Cipher, Evidence
+from store.evidence import Cipher, Evidence, Named
 from store.holds import (
     close_findings,
     find,
@@ -115,10 +115,17 @@ _VANISH = text("""
     WHERE id = ANY(CAST(:ids AS bigint[])) AND vanished_at IS NULL
 """)
 
+_AS_READ = text("""
+    SELECT evidence.entry, evidence.record, evidence.encrypted FROM entry_versions AS version
+    JOIN entry_evidence AS evidence ON evidence.entry = version.id
+        AND evidence.reading = version.reading
+    WHERE version.id = ANY(CAST(:ids AS bigint[]))
+""")
+
 _EXPENSES = text("""
     SELECT kind, entry_id, person_id, service_date, amount, currency, receipt FROM entry_versions
     WHERE source = :source AND project_id = :project_id AND kind = 'expense'
-        AND state NOT IN ('waiting', 'withdrawn') AND amount IS NOT NULL
+        AND standing = 'live' AND amount IS NOT NULL
     ORDER BY first_seen_at, entry_id
 """)
 
@@ -150,8 +157,9 @@ class EntryStore:
                 known = await _known(session, source, [entry.ref for entry in of_source])
                 ours = await _ours(session, source, of_source)
                 of_this = Decisions()
+                renamed = await self._renamed(session, of_source, known)
                 for entry in of_source:
-                    of_this.take(entry, known.get(entry.ref, ()), ours)
+                    of_this.take(entry, known.get(entry.ref, ()), ours, renamed)
                 findings += await self._apply(session, source, of_this, of_source, seen_at)
                 findings += await link_successors(
                     session, source, [entry for entry, _ in of_this.insert]
@@ -209,6 +217,32 @@ class EntryStore:
             )
             for row in rows
         )
+
+    async def _renamed(
+        self,
+        session: AsyncConnection,
+        entries: Sequence[Entry],
+        known: Mapping[EntryRef, Sequence[Known]],
+    ) -> frozenset[EntryRef]:
+        """Return which entries that wait as they are name their person by another address now.
+
+        An address is no part of a version: who corrects it changes no work.
+        """
+        same = {
+            version.id: entry
+            for entry in entries
+            for version in known.get(entry.ref, ())
+            if version.state == "approved" and version.version == entry.version
+        }
+        if not same:
+            return frozenset()
+        found = set()
+        for row in await session.execute(_AS_READ, {"ids": list(same)}):
+            entry = same[row.entry]
+            before = self._evidence.read(row.record, row.encrypted, Named)
+            if before.person_email.lower() != entry.person_email.lower():
+                found.add(entry.ref)
+        return frozenset(found)
 
     async def _apply(
         self,
@@ -324,7 +358,7 @@ async def _consequences(
     await release_holds(
         session, source, decisions.free, owner=ENGINE, by=ENGINE, reason=BILLED_OUTSIDE
     )
-    await close_findings(session, source, BILLED_OUTSIDE, decisions.free)
+    await close_findings(session, source, BILLED_OUTSIDE, decisions.free, unless_held=True)
     return new
 
 

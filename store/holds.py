@@ -47,6 +47,10 @@ _CLOSE = text("""
     FROM jsonb_to_recordset(CAST(:refs AS jsonb)) AS given(kind text, entry_id text)
     WHERE finding.finding = :finding AND finding.source = :source AND finding.kind = given.kind
         AND finding.entry_id = given.entry_id AND finding.closed_at IS NULL
+        AND NOT (:unless_held AND EXISTS (SELECT FROM holds AS hold
+            WHERE hold.source = finding.source AND hold.kind = finding.kind
+                AND hold.entry_id = finding.entry_id AND hold.reason = finding.finding
+                AND hold.released_at IS NULL))
 """)
 
 
@@ -118,11 +122,22 @@ async def close_findings(
     source: str,
     finding: str,
     refs: Sequence[EntryRef],
+    *,
     by: str = "dealthread",
+    unless_held: bool = False,
 ) -> None:
-    """Close a finding about entries: its cause is gone."""
+    """Close a finding about entries: its cause is gone.
+
+    `unless_held`: it stays open where a hold of the same name does, since it has another cause.
+    """
     if refs:
-        values = {"finding": finding, "source": source, "refs": ref_rows(refs), "by": by}
+        values = {
+            "finding": finding,
+            "source": source,
+            "refs": ref_rows(refs),
+            "by": by,
+            "unless_held": unless_held,
+        }
         await session.execute(_CLOSE, values)
 
 

@@ -54,8 +54,18 @@ class Decisions:
     superseded: int = 0
     unchanged: int = 0
 
-    def take(self, entry: Entry, versions: Sequence[Known], ours: frozenset[str]) -> None:
-        """Decide on one entry as read; `ours` are reservations that Dealthread made."""
+    def take(
+        self,
+        entry: Entry,
+        versions: Sequence[Known],
+        ours: frozenset[str],
+        renamed: frozenset[EntryRef] = frozenset(),
+    ) -> None:
+        """Decide on one entry as read.
+
+        `ours` are reservations that Dealthread made. `renamed` are entries whose person has another
+        e-mail address than before: the same version, but rated by what it says now.
+        """
         live = _first(version for version in versions if version.state in LIVE)
         in_run = live is not None and live.state != "approved" and not live.handed_over
         if not in_run:
@@ -67,7 +77,7 @@ class Decisions:
         elif live is not None and in_run:
             self._claimed(entry, live, versions)
         else:
-            self._free(entry, live, versions)
+            self._free(entry, live, versions, renamed=entry.ref in renamed)
 
     def gone(self, ref: EntryRef, versions: Sequence[Known], why: str) -> None:
         """Decide on an entry that is no longer approved, or no longer there."""
@@ -112,11 +122,15 @@ class Decisions:
             self.flag[live.id] = SUPERSEDED
             self.superseded += 1
 
-    def _free(self, entry: Entry, live: Known | None, versions: Sequence[Known]) -> None:
+    def _free(
+        self, entry: Entry, live: Known | None, versions: Sequence[Known], *, renamed: bool
+    ) -> None:
         same = _first(version for version in versions if version.version == entry.version)
         if live is not None and same is live:
-            if live.project_id != entry.project_id:
+            if renamed or live.project_id != entry.project_id:
                 self.readmit.append((live.id, entry, "approved"))
+            if renamed:
+                self.rejudge.append(entry.ref)
             self._came_back(live)
             self.unchanged += 1
             return

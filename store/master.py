@@ -19,16 +19,16 @@ _PUT_WORKERS = text("""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id text, name text, email text,
         role text, employee_class text, legal_entity text, cost_center text, cost_rate numeric,
         cost_currency text, valid_from date, active boolean)
-    ON CONFLICT (email, valid_from) DO UPDATE
-    SET source = excluded.source, worker_id = excluded.worker_id, name = excluded.name,
+    ON CONFLICT (source, email, valid_from) DO UPDATE
+    SET worker_id = excluded.worker_id, name = excluded.name,
         role = excluded.role, employee_class = excluded.employee_class,
         legal_entity = excluded.legal_entity, cost_center = excluded.cost_center,
         cost_rate = excluded.cost_rate, cost_currency = excluded.cost_currency,
         active = excluded.active, read_at = now()
-    WHERE (worker.source, worker.worker_id, worker.name, worker.role, worker.employee_class,
+    WHERE (worker.worker_id, worker.name, worker.role, worker.employee_class,
             worker.legal_entity, worker.cost_center, worker.cost_rate, worker.cost_currency,
             worker.active)
-        IS DISTINCT FROM (excluded.source, excluded.worker_id, excluded.name, excluded.role,
+        IS DISTINCT FROM (excluded.worker_id, excluded.name, excluded.role,
             excluded.employee_class, excluded.legal_entity, excluded.cost_center,
             excluded.cost_rate, excluded.cost_currency, excluded.active)
 """)
@@ -36,7 +36,8 @@ _PUT_WORKERS = text("""
 _WORKERS = text("""
     SELECT worker_id AS id, name, email, role, employee_class, legal_entity, cost_center,
         cost_rate, cost_currency, valid_from, active
-    FROM workers WHERE email = ANY(CAST(:emails AS text[])) ORDER BY email, valid_from
+    FROM workers WHERE source = :source AND email = ANY(CAST(:emails AS text[]))
+    ORDER BY email, valid_from
 """)
 
 _PUT_RATES = text("""
@@ -68,9 +69,9 @@ class MasterData:
         rows = as_rows(worker.model_dump(mode="json") for worker in latest.values())
         await self._database.run(_PUT_WORKERS, {"source": source, "rows": rows})
 
-    async def workers(self, emails: Sequence[str]) -> tuple[Worker, ...]:
-        """Return all versions of the people with these e-mail addresses, oldest first."""
-        values = {"emails": sorted({email.lower() for email in emails})}
+    async def workers(self, emails: Sequence[str], source: str) -> tuple[Worker, ...]:
+        """Return what the HCM `source` said of people by address, every version, oldest first."""
+        values = {"emails": sorted({email.lower() for email in emails}), "source": source}
         rows = await self._database.rows(_WORKERS, values)
         return tuple(Worker.model_validate(row._mapping) for row in rows)
 

@@ -15,8 +15,9 @@ from canonical.time_to_billing import RatedRun
 from store.database import AnyRow, Database
 from store.engagements import EngagementStore
 from store.errors import Conflict, GenerationClosed
-from store.evidence import Cipher, Evidence
+from store.evidence import Cipher, Evidence, Named
 from store.holds import put_holds
+from store.outside import RunOutside
 from store.placing import RunPlacing
 from store.run_rows import active_run, locked_run, require, set_state
 from store.subledger_session import as_rows, begin_act
@@ -76,7 +77,8 @@ _REOPEN = text("""
 _CLAIM = text("""
     WITH free AS (
         SELECT id, approved_at, entry_id, kind, version FROM entry_versions AS version
-        WHERE source = :psa AND project_id = :project_id AND state = 'approved'
+        WHERE source = :psa AND project_id = :project_id AND standing = 'live'
+            AND run_key IS NULL
             AND NOT EXISTS (SELECT FROM holds AS hold
                 WHERE hold.source = version.source AND hold.kind = version.kind
                     AND hold.entry_id = version.entry_id AND hold.released_at IS NULL)
@@ -101,7 +103,8 @@ _CLAIM = text("""
 
 _LEFT = text("""
     SELECT count(*) FROM entry_versions AS version
-    WHERE source = :psa AND project_id = :project_id AND state = 'approved'
+    WHERE source = :psa AND project_id = :project_id AND standing = 'live'
+            AND run_key IS NULL
         AND NOT EXISTS (SELECT FROM holds AS hold
             WHERE hold.source = version.source AND hold.kind = version.kind
                 AND hold.entry_id = version.entry_id AND hold.released_at IS NULL)
@@ -115,6 +118,23 @@ _LOAD = text("""
         AND evidence.reading = version.reading
     WHERE run.run_key = :run_key AND claim.state IN ('claimed', 'handed_over')
     ORDER BY claim.position
+""")
+
+_NAMED = text("""
+    SELECT evidence.record, evidence.encrypted, version.service_date FROM billing_runs AS run
+    JOIN run_entries AS claim USING (run_key, generation)
+    JOIN entry_versions AS version ON version.id = claim.entry
+    JOIN entry_evidence AS evidence ON evidence.entry = claim.entry
+        AND evidence.reading = version.reading
+    WHERE run.run_key = :run_key AND claim.state IN ('claimed', 'handed_over')
+""")
+
+_TOUCHED = text("""
+    SELECT DISTINCT run.psa, run.project_id, version.service_date, version.currency
+    FROM billing_runs AS run
+    JOIN run_entries AS claim USING (run_key, generation)
+    JOIN entry_versions AS version ON version.id = claim.entry
+    WHERE run.run_key = :run_key AND claim.state IN ('claimed', 'handed_over')
 """)
 
 _CHANGED = text("""
@@ -180,7 +200,7 @@ _HELD = text("""
 """)
 
 
-class RunStore(RunPlacing, RunTracks):
+class RunStore(RunPlacing, RunTracks, RunOutside):
     """Every act of a billing run on the subledger; each twice is once."""
 
     def __init__(self, database: Database, cipher: Cipher | None = None) -> None:
@@ -267,16 +287,20 @@ class RunStore(RunPlacing, RunTracks):
 
     async def wanted_people(self, run_key: str) -> WantedPeople:
         """Return whom the run's entries name, and over which service dates."""
-        return wanted_people(await self.load(run_key))
+        rows = await self._database.rows(_NAMED, {"run_key": run_key})
+        named = (self._evidence.read(row.record, row.encrypted, Named) for row in rows)
+        return wanted_people(
+            [each.person_email for each in named], [row.service_date for row in rows]
+        )
 
     async def wanted_terms(self, run_key: str) -> WantedTerms:
         """Return the months and currencies that the run's entries and contract touch."""
-        entries = await self.load(run_key)
-        if not entries:
+        rows = await self._database.rows(_TOUCHED, {"run_key": run_key})
+        if not rows:
             return WantedTerms()
-        of = entries[0]
-        engagements = await self._engagements.of_project(of.source, of.project_id)
-        return wanted_terms(entries, engagements)
+        engagements = await self._engagements.of_project(rows[0].psa, rows[0].project_id)
+        dates = [row.service_date for row in rows]
+        return wanted_terms(dates, {row.currency for row in rows}, engagements)
 
     async def changed(self, run_key: str) -> tuple[EntryRef, ...]:
         """Return which of the run's entries changed, or were held, since it claimed them."""

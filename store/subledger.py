@@ -236,6 +236,25 @@ _STANDING = text("""
 """)
 
 
+_WARNINGS = text("""
+    SELECT run.run_key, run.period, run.number, warning.text FROM billing_runs AS run
+    CROSS JOIN LATERAL jsonb_array_elements_text(run.warnings)
+        WITH ORDINALITY AS warning(text, place)
+    WHERE run.psa = :source AND run.project_id = :project_id
+        AND run.state IN ('placed', 'handed_over')
+    ORDER BY run.opened_at, run.number, warning.place
+""")
+
+
+class RunWarning(CanonicalModel):
+    """What people should know of a run: it took a cap past one of its marks."""
+
+    run_key: str
+    period: str
+    number: int
+    text: str
+
+
 class ProjectStanding(CanonicalModel):
     """How many of a project's entries are in one state."""
 
@@ -293,6 +312,12 @@ class Subledger(Holds):
         values = {"source": source, "project_id": project_id}
         rows = await self._database.rows(_STANDING, values)
         return tuple(ProjectStanding.model_validate(row._mapping) for row in rows)
+
+    async def warnings(self, source: str, project_id: str) -> tuple[RunWarning, ...]:
+        """Return the warnings of a project's runs, oldest first; what was rolled back warns not."""
+        values = {"source": source, "project_id": project_id}
+        rows = await self._database.rows(_WARNINGS, values)
+        return tuple(RunWarning.model_validate(row._mapping) for row in rows)
 
     async def findings(
         self, source: str | None = None, project_id: str | None = None, limit: int = 500

@@ -123,9 +123,9 @@ retainer_movements = Table(
 workers = Table(
     "workers",
     metadata,
+    *_text("source", key=True),
     *_text("email", key=True),
     Column("valid_from", Date, primary_key=True),
-    *_text("source"),
     *_text("worker_id"),
     *_text("name"),
     *_text("role", empty=True),

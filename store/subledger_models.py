@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     ForeignKeyConstraint,
@@ -40,6 +41,7 @@ from store.models import (
 KINDS: Final = ("time", "expense", "adjustment")
 ENTRY_STATES: Final = ("waiting", "approved", "claimed", "rated", "placed", "withdrawn")
 """`waiting`: a newer version, read while an older one is in a run."""
+STANDING: Final = "CASE WHEN state IN ('waiting', 'withdrawn') THEN state ELSE 'live' END"
 PART_STATES: Final = (
     *("approved", "claimed", "rated", "placed"),
     *("drafted", "released", "invoiced", "credited"),
@@ -109,6 +111,7 @@ entry_versions = Table(
     # The id under which a vanished entry came back.
     *_text("superseded_by", null=True),
     *_text("because", REASON_MAX, empty=True),
+    Column("standing", Text, Computed(STANDING, persisted=True), nullable=False),
     _one_of("kind", *KINDS),
     _one_of("state", *ENTRY_STATES),
     UniqueConstraint("source", "kind", "entry_id", "version"),
@@ -117,24 +120,19 @@ entry_versions = Table(
     ),
     CheckConstraint("handed_over_at IS NULL OR state = 'placed'", name="handed_over_is_placed"),
     ForeignKeyConstraint(["run_key"], ["billing_runs.run_key"]),
+    # Indexes name the standing, which stays while a run moves the version from state to state.
     Index(
-        "uq_entry_versions_live",
-        *("source", "kind", "entry_id"),
+        "uq_entry_versions_standing",
+        *("source", "kind", "entry_id", "standing"),
         unique=True,
-        postgresql_where=text("state NOT IN ('waiting', 'withdrawn')"),
-    ),
-    Index(
-        "uq_entry_versions_waiting",
-        *("source", "kind", "entry_id"),
-        unique=True,
-        postgresql_where=text("state = 'waiting'"),
+        postgresql_where=text("standing <> 'withdrawn'"),
     ),
     Index(
         "ix_entry_versions_claimable",
         *("source", "project_id", "approved_at", "entry_id", "kind"),
-        postgresql_where=text("state = 'approved'"),
+        postgresql_where=text("standing = 'live' AND run_key IS NULL"),
     ),
-    Index("ix_entry_versions_project", "source", "project_id", "state"),
+    Index("ix_entry_versions_project", "source", "project_id"),
     Index(
         "ix_entry_versions_natural",
         *("source", "submission_id", "person_id", "service_date", "task_id"),
@@ -150,8 +148,9 @@ entry_versions = Table(
     Index(
         "ix_entry_versions_expenses",
         *("source", "project_id"),
-        postgresql_where=text("kind = 'expense' AND state NOT IN ('waiting', 'withdrawn')"),
+        postgresql_where=text("kind = 'expense' AND standing = 'live'"),
     ),
+    postgresql_with={"fillfactor": 50},
 )
 
 # The approved record as read, each time it became approved; encrypted where there is a cipher.

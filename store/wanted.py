@@ -1,10 +1,9 @@
 """What a run needs to know from others before it can rate: people, periods, currencies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from canonical.engagement import Engagement
-from canonical.entries import Entry
 from canonical.model import CanonicalModel
 
 
@@ -27,31 +26,31 @@ class WantedTerms(CanonicalModel):
     until: date = date.min
 
 
-def wanted_people(entries: Iterable[Entry]) -> WantedPeople:
-    """Return the e-mail addresses of entries, lower case, and the span of their dates."""
-    known = list(entries)
-    emails = sorted({entry.person_email.lower() for entry in known} - {""})
+def wanted_people(addresses: Iterable[str], dates: Sequence[date]) -> WantedPeople:
+    """Return the e-mail addresses that entries name, lower case, and the span of their dates."""
+    emails = sorted({address.lower() for address in addresses} - {""})
     if not emails:
         return WantedPeople()
-    dates = [entry.service_date for entry in known]
     return WantedPeople(emails=tuple(emails), since=min(dates), until=max(dates))
 
 
-def wanted_terms(entries: Iterable[Entry], engagements: Iterable[Engagement]) -> WantedTerms:
-    """Return months and currencies that rating and posting these entries may need."""
-    known = list(entries)
-    if not known:
+def wanted_terms(
+    dates: Sequence[date], currencies: Iterable[str], engagements: Iterable[Engagement]
+) -> WantedTerms:
+    """Return months and currencies that rating and posting entries may need.
+
+    `dates` and `currencies` are those of the entries.
+    """
+    if not dates:
         return WantedTerms()
-    dates = [entry.service_date for entry in known]
     months: dict[tuple[int, int], date] = {}
     for on in sorted(dates):
         months[on.year, on.month] = on
-    currencies = {entry.currency for entry in known}
-    currencies |= {entry.amount.currency for entry in known if entry.amount is not None}
-    currencies |= {line.currency for engagement in engagements for line in engagement.lines}
+    wanted = {*currencies}
+    wanted |= {line.currency for engagement in engagements for line in engagement.lines}
     return WantedTerms(
         days=tuple(months.values()),
-        currencies=tuple(sorted(currencies)),
+        currencies=tuple(sorted(wanted)),
         since=min(dates),
         until=max(dates),
     )

@@ -8,7 +8,7 @@ Workflow id: `billing-run/<psa>/<project>/<period>/<n>`, n from the store.
     rate ── reserve in the PSA ── read again and compare ── place ─┘
               (changed meanwhile: roll back, the next run begins with what is true)
     charges on hold ─┐
-    project cost ────┴── read back ══ pivot: hand the lines over to drafting
+    project cost ────┴── read back, and the reservation ══ pivot: hand the lines over to drafting
 
 Undo is in reverse: ERP first, then the places and the PSA's reservation, the claim last. What an
 entry lacks (a rate, a person) holds that entry alone: it leaves the run and waits for somebody.
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         BillingRunInput,
         BillingRunPlan,
         CheckPostings,
+        CheckReservation,
         ClaimEntries,
         HandOver,
         PlaceParts,
@@ -69,6 +70,7 @@ PREPARE_POSTINGS = Step(ref.PREPARE_POSTINGS, "Prepare the postings", Role.PSA, 
 POST_CHARGES = Step(ref.POST_CHARGES, "Post charges on hold", Role.ERP, ref.UNDO_POST_CHARGES)
 POST_COSTS = Step(ref.POST_COSTS, "Post the cost", Role.ERP, ref.UNDO_POST_COSTS)
 CHECK_POSTINGS = Step(ref.CHECK_POSTINGS, "Read the postings back", Role.ERP)
+CHECK_RESERVATION = Step(ref.CHECK_RESERVATION, "Look at the reservation again", Role.PSA)
 HAND_OVER = Step(
     ref.HAND_OVER,
     "Hand over to drafting",
@@ -100,6 +102,7 @@ class BillingRun(Saga[BillingRunPlan]):
         POST_CHARGES,
         POST_COSTS,
         CHECK_POSTINGS,
+        CHECK_RESERVATION,
         HAND_OVER,
     )
 
@@ -190,7 +193,10 @@ class BillingRun(Saga[BillingRunPlan]):
         postings = await self.step(PREPARE_POSTINGS, lambda: self._ask(PreparePostings))
         await self.parallel(*(self._batch(batch) for batch in postings.batches))
         erps = sorted({batch.connection for batch in postings.batches})
-        await self.parallel(*(self._read_back(erp, postings) for erp in erps))
+        await self.parallel(
+            *(self._read_back(erp, postings) for erp in erps),
+            self.step(CHECK_RESERVATION, lambda: self._ask(CheckReservation)),
+        )
 
     def _read_back(self, erp: str, postings: Postings) -> Coroutine[Any, Any, Any]:
         """Nobody may have touched what was posted before it is handed over."""

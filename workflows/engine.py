@@ -16,7 +16,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
-    from canonical.failures import FailureDetail
+    from canonical.failures import FailureDetail, FailureKind
     from canonical.ids import step_key
     from canonical.provisioning import StepRequest
     from canonical.records import Receipt, UndoReceipt, UndoResult
@@ -210,6 +210,9 @@ class Saga(Desk, ABC, Generic[Plan]):
         row.outcome_unknown = failure.outcome_unknown
         if row.step.pivot:
             self._forward_only = row.outcome_unknown
+        refused = failure.kind is FailureKind.REJECTED and not failure.outcome_unknown
+        if row.step.refusal_stops and refused:
+            self.request_stop(failure.message)
         self._stop_if_asked()
         decision = await self.park(row, failure, WorkItemKind.STEP)
         row.round += 1

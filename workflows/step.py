@@ -32,6 +32,9 @@ class Step(Generic[R, T]):
     """A person may name an existing record to use instead."""
     own: bool = False
     """It works in Dealthread's own store and calls no connected system."""
+    refusal_stops: bool = False
+    """Refused, and proven to be without effect, it stops the saga instead of waiting for a person:
+    whoever released it decides anew."""
     on_skip: Callable[[R], T] | None = None
     """What a skipped step stands for; None: it cannot be skipped."""
 

@@ -114,6 +114,7 @@ class ApprovedTimeToBilling:
             open_run=self._open_run,
             next_run_at=self._due_at(),
             cutoff_at=self._calendar.cutoff_at if self._calendar else None,
+            entries=tuple(self._waiting),
         )
 
     # When.

@@ -3,6 +3,8 @@
 Scorecard: every create carries our key as an external reference in the same write, and projects,
 clients and tasks in a unique custom field too, so that a second one is refused; milestones have
 no such field. A reservation is a draft invoice: Kantata itself refuses an entry on a second one.
+An issued invoice is mirrored by one of Kantata's own, at its net, which only looks; whether a
+milestone is approved is the connection's rule, since Kantata has no such state.
 Finds by that reference, archived records too. Deletes while nothing is logged or invoiced, else
 says that it is refused; nothing is archived in place of a delete. Money is integer minor units,
 on projects exact text.
@@ -21,8 +23,12 @@ from adapters.kantata import mapping
 from adapters.kantata.checks import ConnectionCheck
 from adapters.kantata.client import Listing, Row, id_of, listing
 from adapters.kantata.config import KantataConfig
+from adapters.kantata.confirmations import Confirmations
 from adapters.kantata.feed import ChangeFeed
+from adapters.kantata.invoicing import MilestonesAndInvoices
 from adapters.kantata.mapping import checked_id, checked_key
+from adapters.kantata.milestones import Milestones
+from adapters.kantata.payments import Payments
 from adapters.kantata.records import API, Records, refused
 from adapters.kantata.reservations import Reservations
 from adapters.kantata.time import TimeReading
@@ -42,7 +48,7 @@ LOGGED: Final = ("logged_billable_time_in_minutes", "logged_nonbillable_time_in_
 """Of a story; present where budgets are on (section 7)."""
 
 
-class Kantata:
+class Kantata(MilestonesAndInvoices):
     """One Kantata account as a `Psa`."""
 
     def __init__(self, connection: str, config: KantataConfig, http: VendorHttp) -> None:
@@ -52,6 +58,9 @@ class Kantata:
         self._http = http
         self._records = Records(connection, config, http)
         self._time = TimeReading(self._records)
+        self._milestones = Milestones(self._records, config)
+        self._confirmations = Confirmations(self._records, config)
+        self._payments = Payments(self._records)
         self._feed = ChangeFeed(self._records)
         self._reservations = Reservations(self._records, config)
 
@@ -286,7 +295,7 @@ class Kantata:
 
     def read_changes(self, since: datetime, until: datetime) -> AsyncIterator[PsaChange]:
         """Yield the rows of the change feed in a window (section 14)."""
-        return self._feed.read(since, until)
+        return self._feed.read(since, until, self._milestones)
 
     async def find_reservation(self, external_id: ExternalId) -> Reservation | None:
         """Return the draft invoice with our reference (section 10.2)."""

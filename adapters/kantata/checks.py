@@ -22,6 +22,9 @@ READ: Final[Mapping[str, Mapping[str, str]]] = {
     "timesheet_submissions": {},
     "expense_report_submissions": {},
     "time_adjustments": {},
+    "custom_field_values": {"subject_type": "Story"},
+    "external_payments": {},
+    "posts": {},
     **USED_BY,
 }
 """The collections that the acts read -> what their lists need."""
@@ -56,6 +59,12 @@ class ConnectionCheck:
                 self.fields,
                 "Create the text fields 'Integration key' with the unique constraint for projects, "
                 "groups and tasks, and put their ids under settings.integration_key_fields.",
+            ),
+            Check(
+                "milestones",
+                self.milestones,
+                "Say under settings.milestones what approves a billing milestone and where the "
+                "client's acceptance is kept; custom fields named there have to exist for tasks.",
             ),
             Check(
                 "feed",
@@ -116,6 +125,20 @@ class ConnectionCheck:
                 field="integration_key_fields",
             )
         return f"{len(wanted)} unique key fields are there"
+
+    async def milestones(self) -> str:
+        """See that the custom fields of the evidence rule are there (section 13)."""
+        rule = self._config.milestones
+        wanted = sorted(set(rule.fields))
+        if wanted:
+            found = await self._records.named("custom_fields", wanted, {}, "list custom fields")
+            missing = sorted(set(wanted) - {id_of(row) for row in found.rows})
+            if missing:
+                raise Invalid(
+                    f"There are no custom fields {', '.join(missing)}.", field="milestones"
+                )
+        accepted = f", accepted by {rule.acceptance}" if rule.acceptance != "none" else ""
+        return f"milestones are approved by {rule.approved_when}{accepted}"
 
     async def feed(self) -> str:
         """See whether there is a change feed; an account may do without (section 14)."""

@@ -98,13 +98,18 @@ class Listing:
     maps: Mapping[str, object]
     refs: Mapping[str, str] = field(default_factory=dict)
     """Id of an object -> our reference on it, where it was looked for by reference."""
+    _by_id: dict[str, Mapping[str, Row]] = field(default_factory=dict, compare=False, repr=False)
+    """Collections asked for before: each row of 200 asks for the same five."""
 
-    def included(self, collection: str) -> dict[str, Row]:
+    def included(self, collection: str) -> Mapping[str, Row]:
         """Return the objects of one collection by id, the primary ones too; {} without any."""
-        objects = self.maps.get(collection)
-        if not isinstance(objects, Mapping):
-            return {}
-        return {str(id_): row for id_, row in objects.items() if isinstance(row, Mapping)}
+        known = self._by_id.get(collection)
+        if known is None:
+            objects = self.maps.get(collection)
+            rows = objects.items() if isinstance(objects, Mapping) else ()
+            known = {str(id_): row for id_, row in rows if isinstance(row, Mapping)}
+            self._by_id[collection] = known
+        return known
 
 
 def listing(answer: Answer) -> Listing:

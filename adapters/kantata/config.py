@@ -1,5 +1,6 @@
-"""What an administrator says about a Kantata account: token, and the ids of its custom fields."""
+"""What an administrator says about a Kantata account: token, custom fields, milestone evidence."""
 
+from enum import StrEnum
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from adapters.settings import Strict, VendorSettings
 
 ID = r"^[0-9]{1,18}$"
+OPTIONAL_ID = r"^[0-9]{0,18}$"
 SERVICE = r"^[A-Za-z0-9_.-]{1,60}$"
 
 
@@ -27,6 +29,53 @@ class IntegrationKeyFields(Strict):
     story: str = Field("33", pattern=ID)
 
 
+class ApprovedWhen(StrEnum):
+    """What approves a billing milestone; Kantata has no such state (vendor page section 10.1)."""
+
+    STORY_COMPLETED = "story_completed"
+    """The task that it is tied to is completed."""
+    DATE_REACHED = "date_reached"
+    """Its invoice date has come, in UTC."""
+    CUSTOM_FIELD = "custom_field"
+    """A custom field of its task says so."""
+
+
+class AcceptanceFrom(StrEnum):
+    """Where the client's acceptance of a milestone is kept."""
+
+    NONE = "none"
+    CUSTOM_FIELD = "custom_field"
+    """A custom field of its task."""
+    ATTACHMENT = "attachment"
+    """The newest file posted on its task."""
+
+
+class MilestoneEvidence(Strict):
+    """The evidence rule of the connection: when a milestone is approved, and what shows it."""
+
+    approved_when: ApprovedWhen = ApprovedWhen.STORY_COMPLETED
+    approved_field: str = Field("", pattern=OPTIONAL_ID)
+    """Custom field of tasks; `custom_field` only."""
+    approved_value: str = ""
+    """What it shows once approved, in any case; empty: anything."""
+    acceptance: AcceptanceFrom = AcceptanceFrom.NONE
+    acceptance_field: str = Field("", pattern=OPTIONAL_ID)
+    """Custom field of tasks; `custom_field` only."""
+
+    @model_validator(mode="after")
+    def _names_its_fields(self) -> Self:
+        if self.approved_when is ApprovedWhen.CUSTOM_FIELD and not self.approved_field:
+            raise ValueError("approved_when = custom_field needs approved_field")
+        if self.acceptance is AcceptanceFrom.CUSTOM_FIELD and not self.acceptance_field:
+            raise ValueError("acceptance = custom_field needs acceptance_field")
+        return self
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The custom fields of tasks that the rule reads."""
+        return tuple(filter(None, (self.approved_field, self.acceptance_field)))
+
+
 class KantataConfig(VendorSettings):
     """One Kantata account."""
 
@@ -37,9 +86,11 @@ class KantataConfig(VendorSettings):
     erp_service: str = Field("dealthread-erp", pattern=SERVICE)
     """Service name of those that carry the ERP's project ids."""
     billing_service: str = Field("dealthread-billing", pattern=SERVICE)
-    """Service name of those on the draft invoices that reserve entries."""
+    """Service name of those on draft invoices that reserve entries, on the invoices that mirror
+    issued ones, and on billing milestones that are being billed."""
     payment_schedule_days: int = Field(30, ge=0, le=365)
-    """Of those drafts, since Kantata wants it; the real terms are the ERP's."""
+    """Of drafts, since Kantata wants it; the real terms are the ERP's."""
+    milestones: MilestoneEvidence = MilestoneEvidence()
 
     @model_validator(mode="after")
     def _services_differ(self) -> Self:

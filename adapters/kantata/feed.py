@@ -1,4 +1,8 @@
-"""Kantata's change feed: pulled, unordered, kept for nine days (vendor page section 14)."""
+"""Kantata's change feed: pulled, unordered, kept for nine days (vendor page section 14).
+
+A milestone is approved by what happens to its task, so an event of a task is told twice: as that of
+the task, and as one of each milestone that is tied to it. A date that is reached makes no event.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -6,7 +10,8 @@ from typing import Final
 
 from adapters.errors import ContractBroken, Forbidden, NotFound, Unsupported
 from adapters.kantata import time_mapping as mapping
-from adapters.kantata.client import id_of, listing
+from adapters.kantata.client import Row, id_of, listing
+from adapters.kantata.milestones import Milestones
 from adapters.kantata.records import API, Records
 from canonical.billing import PsaChange
 
@@ -26,7 +31,9 @@ class ChangeFeed:
         self._own_user = ""
         self._types: tuple[str, ...] = ()
 
-    async def read(self, since: datetime, until: datetime) -> AsyncIterator[PsaChange]:
+    async def read(
+        self, since: datetime, until: datetime, milestones: Milestones
+    ) -> AsyncIterator[PsaChange]:
         """Yield what happened in a window, as it comes: perhaps twice, in any order.
 
         Raises:
@@ -50,13 +57,26 @@ class ChangeFeed:
                 )
             except Forbidden as error:
                 raise _unsupported(error) from error
+            tied = await self._tied(page.rows, milestones)
             for row in page.rows:
-                if (change := mapping.change_from(row, self._own_user)) is not None:
-                    yield change
+                change = mapping.change_from(row, self._own_user)
+                if change is None:
+                    continue
+                yield change
+                for milestone in tied.get(change.subject_id, ()) if is_of_task(change) else ():
+                    yield mapping.milestone_change(change, milestone)
             seen += len(page.rows)
             if not page.rows or seen >= page.count:
                 return
         raise ContractBroken("Kantata's change feed does not end.")
+
+    async def _tied(
+        self, rows: tuple[Row, ...], milestones: Milestones
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the milestones tied to the tasks of a page, by task."""
+        changes = [mapping.change_from(row, self._own_user) for row in rows]
+        tasks = dict.fromkeys(c.subject_id for c in changes if c is not None and is_of_task(c))
+        return await milestones.of_stories([*tasks]) if tasks else {}
 
     async def event_types(self) -> tuple[str, ...]:
         """Return the event types of ours that the account knows.
@@ -91,6 +111,11 @@ class ChangeFeed:
         if not rows:
             raise ContractBroken("Kantata does not say whose token this is.", raw=answer.text)
         return id_of(rows[0])
+
+
+def is_of_task(change: PsaChange) -> bool:
+    """Return whether a change is one of a task."""
+    return change.subject_type == mapping.SUBJECTS["story"] and bool(change.subject_id)
 
 
 def _name(each: object) -> str:

@@ -26,6 +26,9 @@ TEXT_MAX: Final = 255
 """Of a usual text, names and titles among them (unverified)."""
 STORY_TITLE_MAX: Final = 200
 """Of a task's title, as the official client documents it."""
+CANCELLED: Final = "cancelled"
+"""Status of an invoice that bills nothing any more; likewise the next (section 10.2)."""
+PAID: Final = "accepted payment"
 MILESTONES_MAX: Final = 100
 """Of one bulk create (section 10.1)."""
 
@@ -48,6 +51,22 @@ def erp_link_body(
     named = reference(config.erp_service, "project", ref)
     return {
         "external_reference": {"subject_type": "Workspace", "subject_id": project_id, **named},
+    }
+
+
+def eligibility_body(milestone_id: str, note: str, config: KantataConfig) -> dict[str, object]:
+    """Return the reference that notes on a billing milestone that it is being billed (section 5).
+
+    Milestones have neither a status nor custom fields, and are not editable once invoiced: a
+    reference is the one thing that can always be put on them.
+    """
+    named = reference(config.billing_service, "eligibility", _bounded(note, "note"))
+    return {
+        "external_reference": {
+            "subject_type": "BillingMilestone",
+            "subject_id": milestone_id,
+            **named,
+        },
     }
 
 
@@ -184,7 +203,11 @@ def _milestone(
         "amount_in_cents": milestone.amount.minor_units,
         "workspace_id": project.id,
         "billing_type": "fixed_date",
-        "external_reference": reference(config.key_service, "milestone", ref),
+        "external_reference": {
+            **reference(config.key_service, "milestone", ref),
+            # One subject has one reference per service, so the contract's name for it goes here.
+            "external_message": _bounded(milestone.ref, "milestones"),
+        },
     }
     if milestone.due is not None:
         body["date_to_invoice"] = milestone.due.isoformat()

@@ -3,7 +3,7 @@
 Sources: vendor page sections 3 (lists), 5 (external references), 6.3 (undo), 8.1 and 9 (filters).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,6 +24,7 @@ from canonical.records import RecordRef, UndoReceipt, UndoResult
 API: Final = "/api/v1"
 PAGE: Final = 200
 """Rows of one answer at most (section 3)."""
+PAGES_MAX: Final = 5_000
 REFUSALS: Final = frozenset({403, 422})
 """Statuses by which a delete is refused for good; why is told in words only (section 4)."""
 
@@ -128,6 +129,34 @@ class Records:
         )
         return listing(answer)
 
+    async def pages(
+        self, collection: str, params: Mapping[str, str], act: str
+    ) -> AsyncIterator[Listing]:
+        """Yield the pages of a list to its end (section 3)."""
+        seen = 0
+        for number in range(1, PAGES_MAX + 1):
+            page = await self.page(collection, {**params, "page": str(number)}, act)
+            yield page
+            seen += len(page.rows)
+            if not page.rows or seen >= page.count:
+                return
+        raise ContractBroken(f"Kantata's list of {collection} does not end.")
+
+    async def named(
+        self, collection: str, ids: Sequence[str], params: Mapping[str, str], act: str
+    ) -> Listing:
+        """Return the objects with these ids that exist, 200 a call, as one list (section 3)."""
+        rows: list[Row] = []
+        maps: dict[str, dict[str, object]] = {}
+        for start in range(0, len(ids), PAGE):
+            chunk = [checked_id(id_) for id_ in ids[start : start + PAGE]]
+            found = await self.page(collection, {**params, "only": ",".join(chunk)}, act)
+            rows += [row for row in found.rows if id_of(row) in chunk]
+            for name, objects in found.maps.items():
+                if isinstance(objects, Mapping):
+                    maps.setdefault(name, {}).update(objects)
+        return Listing(tuple(rows), len(rows), maps)
+
     async def remove(self, collection: str, rows: Sequence[Row], type_: str) -> UndoReceipt:
         """Delete objects; one that is gone already is as good.
 
@@ -174,17 +203,19 @@ class Records:
             if found.rows:
                 raise refused(f"The project has {words}.", "project", id_of(projects[0]))
 
-    async def references(self, project: RecordRef, service: str) -> tuple[Row, ...]:
-        """Return the references of one service that a project has: one, or none (section 5).
+    async def references(
+        self, subject: RecordRef, service: str, subject_type: str = "Workspace"
+    ) -> tuple[Row, ...]:
+        """Return the references of one service that a subject has: one, or none (section 5).
 
         Raises:
             ContractBroken: the filter was ignored, so that they may be on a later page.
         """
-        id_ = checked_id(project.id)
+        id_ = checked_id(subject.id)
         found = await self.page(
             "external_references",
-            {"subject_type": "Workspace", "subject_id": id_},
-            "read the project's references",
+            {"subject_type": subject_type, "subject_id": id_},
+            f"read the {subject.type}'s references",
         )
         ours = tuple(
             row
@@ -192,7 +223,7 @@ class Records:
             if row.get("service_name") == service and str(row.get("subject_id")) == id_
         )
         if not ours and len(found.rows) < found.count:
-            raise ContractBroken("Kantata sent the references of other projects as well.")
+            raise ContractBroken("Kantata sent the references of other subjects as well.")
         return ours
 
     async def user_id(self, email: str) -> str:

@@ -10,7 +10,7 @@ from adapters.errors import Invalid, OutcomeUnknown, Rejected
 from adapters.kantata import time_mapping as mapping
 from adapters.kantata.client import Row, id_of
 from adapters.kantata.config import KantataConfig
-from adapters.kantata.mapping import checked_key
+from adapters.kantata.mapping import CANCELLED, PAID, checked_key
 from adapters.kantata.records import API, REFUSALS, Records, refused
 from canonical.billing import Reservation, ReserveEntries
 from canonical.entries import EntryRef
@@ -18,8 +18,6 @@ from canonical.ids import ExternalId
 from canonical.money import Money, minor_digits
 from canonical.records import UndoReceipt, UndoResult
 
-CANCELLED: Final = "cancelled"
-PAID: Final = "accepted payment"
 ON_IT: Final = "time_entries,expenses,time_adjustments"
 
 

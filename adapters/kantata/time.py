@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from adapters.errors import ContractBroken
 from adapters.kantata import time_mapping as mapping
 from adapters.kantata.client import Listing, Row, id_of
 from adapters.kantata.mapping import checked_id
 from adapters.kantata.records import PAGE, Records
 from canonical.entries import Entry, EntryKind, EntryRef
 
-PAGES_MAX: Final = 5_000
 EVERYTHING: Final[Mapping[str, str]] = {
     "on_my_account": "false",
     "from_archived_workspaces": "true",
@@ -144,16 +142,9 @@ class TimeReading:
         ids = [id_ for row in found.rows for id_ in _ids(row, collection.ids)]
         return await self.read([EntryRef(kind=kind, id=id_) for id_ in ids])
 
-    async def pages(self, path: str, params: Mapping[str, str], act: str) -> AsyncIterator[Listing]:
-        """Yield the pages of a list to its end (section 3)."""
-        seen = 0
-        for number in range(1, PAGES_MAX + 1):
-            page = await self._page(path, {**params, "page": str(number)}, act)
-            seen += len(page.rows)
-            yield page
-            if not page.rows or seen >= page.count:
-                return
-        raise ContractBroken(f"Kantata's list of {path} does not end.")
+    def pages(self, path: str, params: Mapping[str, str], act: str) -> AsyncIterator[Listing]:
+        """Yield the pages of a list to its end, hidden rows too."""
+        return self._records.pages(path, {**EVERYTHING, **params}, act)
 
     async def _page(self, path: str, params: Mapping[str, str], act: str) -> Listing:
         return await self._records.page(path, {**EVERYTHING, **params}, act)

@@ -95,7 +95,7 @@ def _time_entry(row: Row, page: Listing) -> dict[str, object]:
         "service_date": row.get("date_performed"),
         "minutes": row.get("time_in_minutes"),
         "billable": _flag(row, "billable"),
-        "psa_rate": _main_units(row, "rate_in_cents"),
+        "psa_rate": main_units(row, "rate_in_cents"),
         "approved": _flag(row, "approved"),
     }
 
@@ -138,7 +138,7 @@ def _adjustment(row: Row, page: Listing) -> dict[str, object]:
         "service_date": row.get("original_date"),
         "minutes": row.get("time"),
         "billable": _flag(row, "billable"),
-        "psa_rate": _main_units(row, "bill_rate_in_cents"),
+        "psa_rate": main_units(row, "bill_rate_in_cents"),
         "approved": True,
         "adjusts": _id(row, "time_entry_id"),
     }
@@ -165,7 +165,7 @@ def is_reserved(row: Row) -> bool:
 
 def money_of(row: Row, name: str) -> Money | None:
     """Return an amount of minor units, in the row's own currency; None where there is none."""
-    value = _main_units(row, name)
+    value = main_units(row, name)
     if value is None:
         return None
     try:
@@ -174,7 +174,12 @@ def money_of(row: Row, name: str) -> Money | None:
         raise ContractBroken(f"Kantata sent a strange {name}: {error}") from error
 
 
-def _main_units(row: Row, name: str) -> Decimal | None:
+def main_units(row: Row, name: str) -> Decimal | None:
+    """Return a number of minor units as main units; None where there is none.
+
+    Raises:
+        ContractBroken: it is no number, or its currency is not said.
+    """
     value = row.get(name)
     if value is None:
         return None
@@ -255,6 +260,18 @@ def change_from(row: Row, own_user: str) -> PsaChange | None:
     )
 
 
+def milestone_change(change: PsaChange, milestone_id: str) -> PsaChange:
+    """Return a task's change as one of a milestone tied to it; its event id is its own."""
+    return change.model_copy(
+        update={
+            "event_id": f"{change.event_id}/{milestone_id}",
+            "subject_type": SUBJECTS["billing_milestone"],
+            "subject_id": milestone_id,
+            "action": "updated",
+        }
+    )
+
+
 def _id(row: Row, name: str) -> str:
     value = row.get(name)
     return "" if value is None or isinstance(value, bool) else str(value)
@@ -276,6 +293,15 @@ def _moment(value: object) -> datetime | None:
     except ValueError as error:
         raise ContractBroken(f"Kantata sent a strange time {str(value)[:40]!r}.") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def moment_of(row: Row, name: str) -> datetime | None:
+    """Return a date-time of a row, or None.
+
+    Raises:
+        ContractBroken: it is none.
+    """
+    return _moment(row.get(name))
 
 
 def day_of(row: Row, name: str) -> date:

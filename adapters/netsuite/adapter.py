@@ -1,14 +1,14 @@
-"""NetSuite in the role of the ERP.
+"""NetSuite in the role of the ERP, and of the system that issues invoices.
 
 Scorecard: creates by `PUT eid:`, which is an upsert by our own key (vendor page section 6), so a
 repeated or late create makes no second record; deletes while nothing hangs on a record, else
 deactivates it; never changes what it did not create, save to add a subsidiary or a currency.
-Every act is one call, but for two: removing what is in use (delete, then deactivate) and taking a
-currency off (read, then replace the list).
+Every act of the ERP is one call, but for two: removing what is in use (delete, then deactivate) and
+taking a currency off (read, then replace the list). Invoices are read back after each write.
 """
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import AsyncIterator, Mapping
+from datetime import date, datetime
 from typing import Final
 
 from adapters.errors import Invalid, NotFound, Rejected
@@ -21,6 +21,8 @@ from adapters.netsuite.charges import Charges
 from adapters.netsuite.checks import ConnectionCheck
 from adapters.netsuite.config import NetSuiteConfig
 from adapters.netsuite.costs import Costs
+from adapters.netsuite.credits import Credits
+from adapters.netsuite.invoices import Invoices
 from adapters.netsuite.periods import Periods
 from adapters.netsuite.records import RecordService, checked_id, refused
 from adapters.ports import Check
@@ -32,6 +34,16 @@ from canonical.billing import (
     PostedCost,
 )
 from canonical.ids import ExternalId
+from canonical.invoicing import (
+    CreditNote,
+    DraftMode,
+    Invoice,
+    InvoiceChange,
+    InvoicingTraits,
+    PostMode,
+    ProvisionCredit,
+    ProvisionInvoice,
+)
 from canonical.provisioning import (
     ErpClient,
     MatchClient,
@@ -46,10 +58,16 @@ EXPANDED: Final = {"expandSubResources": "true"}
 
 
 class NetSuite:
-    """One NetSuite account as an `Erp`."""
+    """One NetSuite account as an `Erp` and as `Invoicing`."""
 
-    def __init__(self, connection: str, config: NetSuiteConfig, http: VendorHttp) -> None:
-        """Use an HTTP client that signs by itself."""
+    def __init__(
+        self,
+        connection: str,
+        config: NetSuiteConfig,
+        http: VendorHttp,
+        scripts: VendorHttp | None = None,
+    ) -> None:
+        """Use HTTP clients that sign by themselves; `scripts` is on the host of the RESTlets."""
         self._connection = connection
         self._config = config
         self._records = RecordService(connection, http)
@@ -57,6 +75,9 @@ class NetSuite:
         self._periods = Periods(self._records, config)
         self._charges = Charges(self._records, batches, self._periods, config)
         self._costs = Costs(self._records, batches, self._periods, config)
+        self._invoices = Invoices(self._records, self._charges, self._periods, config)
+        self._credits = Credits(self._records, scripts, config)
+        self._scripts = scripts
 
     @property
     def connection(self) -> str:
@@ -68,8 +89,10 @@ class NetSuite:
         return ConnectionCheck(self._records, self._config).steps()
 
     async def aclose(self) -> None:
-        """Close the HTTP client."""
+        """Close the HTTP clients."""
         await self._records.http.aclose()
+        if self._scripts is not None:
+            await self._scripts.aclose()
 
     # Clients.
 
@@ -242,8 +265,14 @@ class NetSuite:
     async def post_charges(
         self, external_ids: tuple[ExternalId, ...], batch: ChargeBatch
     ) -> tuple[PostedCharge, ...]:
-        """Upsert the charges on hold as one batch, and read them back."""
+        """Upsert the charges on hold, 100 a batch, and read them back."""
         return await self._charges.post(external_ids, batch)
+
+    async def set_charges_ready(
+        self, external_ids: tuple[ExternalId, ...], *, ready: bool
+    ) -> tuple[PostedCharge, ...]:
+        """Change the stage of the charges as batches of 100, and read them back."""
+        return await self._charges.set_ready(external_ids, ready)
 
     async def remove_charges(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
         """Delete the charges as one batch; what is in use becomes non-billable."""
@@ -256,29 +285,105 @@ class NetSuite:
     async def post_costs(
         self, external_ids: tuple[ExternalId, ...], batch: CostBatch
     ) -> tuple[PostedCost, ...]:
-        """Post hours as time, expenses as reports, each kind as one batch (sections 5.5, 5.7)."""
+        """Post hours as time, expenses as reports, 100 a batch (sections 5.5, 5.7)."""
         return await self._costs.post(external_ids, batch)
 
     async def remove_costs(self, external_ids: tuple[ExternalId, ...]) -> UndoReceipt:
         """Delete the cost postings; posted time is reversed by negative time."""
         return await self._costs.remove(external_ids)
 
+    # Invoices.
+
+    @property
+    def invoicing(self) -> InvoicingTraits:
+        """Drafts where the account routes approval; voiding where a script does it (5.9)."""
+        routed = self._config.approval_routing
+        return InvoicingTraits(
+            draft=DraftMode.NON_POSTING if routed else DraftMode.NONE,
+            post=PostMode.SYNC if routed else PostMode.IMPLICIT,
+            voids=self._config.void_script is not None,
+        )
+
+    async def find_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> Invoice | None:
+        """Return the invoice with our external id; a draft only if it is as asked for."""
+        return await self._invoices.find(external_id, request)
+
+    async def provision_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> Invoice:
+        """Create the invoice by POST with our external id, and read it back (section 5.9)."""
+        return await self._invoices.provision(external_id, request)
+
+    async def remove_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> UndoReceipt:
+        """Delete the draft; NetSuite frees its charges (unverified)."""
+        del request
+        return await self._invoices.remove(external_id)
+
+    async def post_invoice(self, external_id: ExternalId, invoice: RecordRef) -> Invoice:
+        """Approve the draft by PATCH, and read it back."""
+        del external_id  # approving twice is as good as once
+        return await self._invoices.post(invoice)
+
+    async def read_invoice(self, invoice: RecordRef) -> Invoice:
+        """Read the record, its charges, and what is applied to it."""
+        return await self._invoices.read(invoice)
+
+    def list_changed_invoices(self, since: datetime) -> AsyncIterator[tuple[InvoiceChange, ...]]:
+        """Ask for invoices, and for payments and credits, by their last change."""
+        return self._invoices.changed(since)
+
+    async def void_invoice(self, external_id: ExternalId, invoice: RecordRef) -> UndoReceipt:
+        """Call the RESTlet that voids, where one is configured (section 7)."""
+        del external_id  # the script knows the invoice by its id
+        return await self._credits.void(invoice)
+
+    async def find_credit(
+        self, external_id: ExternalId, request: ProvisionCredit
+    ) -> CreditNote | None:
+        """Return the credit memo with our external id."""
+        del request
+        return await self._credits.find(external_id)
+
+    async def provision_credit(
+        self, external_id: ExternalId, request: ProvisionCredit
+    ) -> CreditNote:
+        """Transform the invoice into a credit memo, and read it back (section 5.10)."""
+        return await self._credits.provision(external_id, request)
+
+    async def remove_credit(self, external_id: ExternalId, request: ProvisionCredit) -> UndoReceipt:
+        """Delete the credit memo, while its period is open and nothing else used it."""
+        del request
+        return await self._credits.remove(external_id)
+
 
 def build_netsuite(connection: str, config: NetSuiteConfig, governor: Governor) -> NetSuite:
-    """Return the adapter of one account; nothing is sent before the first call."""
+    """Return the adapter of one account; nothing is sent before the first call.
+
+    RESTlets have a host of their own, but share sign-in and the account's limit.
+    """
     http: VendorHttp
 
     def own_http() -> VendorHttp:
         return http
 
-    http = VendorHttp(
-        vendor=wire.VENDOR,
-        connection=connection,
-        base_url=config.base_url,
-        auth=wire.authenticator(own_http, config),
-        classify=wire.classify,
-        governor=governor,
-        timeouts=config.timeouts.limits(),
-        verify=config.ca_file,
-    )
-    return NetSuite(connection, config, http)
+    auth = wire.authenticator(own_http, config)
+
+    def client(base_url: str) -> VendorHttp:
+        return VendorHttp(
+            vendor=wire.VENDOR,
+            connection=connection,
+            base_url=base_url,
+            auth=auth,
+            classify=wire.classify,
+            governor=governor,
+            timeouts=config.timeouts.limits(),
+            verify=config.ca_file,
+        )
+
+    http = client(config.base_url)
+    scripts = client(config.void_script.base_url) if config.void_script is not None else None
+    return NetSuite(connection, config, http, scripts)

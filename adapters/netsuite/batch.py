@@ -125,8 +125,7 @@ class Batches:
         anew: bool,
     ) -> Job:
         ends = asyncio.get_running_loop().time() + self._seconds
-        content = f"{method} {type_} {dump_json(body)} {dump_json(params)}"
-        key = uuid.uuid4() if anew else uuid.uuid5(uuid.NAMESPACE_URL, content)
+        key = uuid.uuid4() if anew else _key_of(f"{method} {type_} {dump_json(body)}")
         headers = {"Prefer": "respond-async", "X-NetSuite-Idempotency-Key": str(key)}
         if body is not None:
             headers["Content-Type"] = MEDIA_TYPE
@@ -168,6 +167,10 @@ class Batches:
             return {}
         except AdapterError as error:
             raise _unknown(f"The job cannot be read: {error.message}", act) from error
+
+
+def _key_of(content: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, content)
 
 
 def _checked_job(id_: str) -> str:

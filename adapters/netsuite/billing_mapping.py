@@ -25,6 +25,7 @@ STAGES: Final[Mapping[str, ChargeStage]] = {
     "READY_FOR_BILLING": ChargeStage.READY,
     "NON_BILLABLE": ChargeStage.NON_BILLABLE,
 }
+STAGE_NAMES: Final[Mapping[ChargeStage, str]] = {stage: name for name, stage in STAGES.items()}
 MEMO_MAX: Final = 999
 """Of a memo or description (unverified)."""
 LOCKS: Final = ("closed", "arlocked", "aplocked", "alllocked")

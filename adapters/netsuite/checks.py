@@ -6,7 +6,13 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from adapters.errors import ContractBroken, Invalid, NotFound
-from adapters.netsuite import billing_mapping, cost_mapping, mapping
+from adapters.netsuite import (
+    billing_mapping,
+    cost_mapping,
+    credit_mapping,
+    invoice_mapping,
+    mapping,
+)
 from adapters.netsuite.config import NetSuiteConfig
 from adapters.netsuite.records import ROOT, RecordService, json_object
 from adapters.ports import Check
@@ -42,19 +48,22 @@ class ConnectionCheck:
                 "fields",
                 self.fields,
                 f"Create the entity field {self._config.psa_project_field} and apply it to "
-                "projects, or name yours in settings.psa_project_field.",
+                "projects, or name yours in settings.psa_project_field. Likewise the transaction "
+                f"line field {self._config.invoice_item_field}, applied to sales, and "
+                "settings.invoice_item_field.",
             ),
             Check(
                 "mappings",
                 self.mappings,
-                "Correct settings.currencies, terms, charge_items, charge_types, cost_item or "
-                "expense_categories.",
+                "Correct settings.currencies, terms, charge_items, charge_types, cost_item, "
+                "invoice_items or expense_categories.",
             ),
             Check(
                 "billing",
                 self.billing,
                 "Give the role Charges, Track Time, Expense Reports, Employees, Accounting "
-                "Periods and Currency Exchange Rates; correct settings.date_format.",
+                "Periods, Currency Exchange Rates, Invoice, Credit Memo and Customer Payment; "
+                "correct settings.date_format.",
             ),
         )
 
@@ -95,7 +104,7 @@ class ConnectionCheck:
         return f"customers can be searched; {len(rows)} subsidiaries visible"
 
     async def fields(self) -> str:
-        """Look for the custom field in the project's schema (Getting metadata)."""
+        """Look for the custom field in the project's schema, and for the column by a query."""
         answer = await self._records.http.request(
             "GET",
             f"{ROOT}/metadata-catalog/job",
@@ -107,14 +116,24 @@ class ConnectionCheck:
         name = self._config.psa_project_field
         if not isinstance(fields, Mapping) or name not in fields:
             raise Invalid(f"Projects have no field {name}.", field=name)
-        return f"{name} is there"
+        column = self._config.invoice_item_field
+        try:
+            query = invoice_mapping.column_query(self._config)
+            await self._records.query(query, "look for the column of invoice lines")
+        except Invalid as error:
+            raise Invalid(
+                f"Invoice lines have no column {column}: {error.message}", field=column
+            ) from error
+        return f"{name} and {column} are there"
 
     async def mappings(self) -> str:
         """Compare the configured internal ids with those of the account."""
         wrong = await self._unknown("currency", self._config.currencies)
         wrong += await self._unknown("term", self._config.terms)
-        items = {**self._config.charge_items, "cost_item": self._config.cost_item}
-        wrong += [name for name, id_ in items.items() if not await self._is_item(id_)]
+        items = [*self._config.charge_items.items(), *self._config.invoice_items.items()]
+        items.append(("cost_item", self._config.cost_item))
+        absent = {id_ for id_ in {each for _, each in items} if not await self._is_item(id_)}
+        wrong += list(dict.fromkeys(name for name, id_ in items if id_ in absent))
         wrong += await self._unknown("chargetype", self._config.charge_types)
         wrong += await self._unknown("expensecategory", self._config.expense_categories)
         if wrong:
@@ -129,11 +148,17 @@ class ConnectionCheck:
         await ask(cost_mapping.expense_query([nobody]), "look for expenses")
         await ask(cost_mapping.employee_query([nobody]), "look for employees")
         await ask(billing_mapping.rate_query(["0"], today, today), "read exchange rates")
+        await ask(invoice_mapping.applications_query("0"), "look for payments")
+        await ask(invoice_mapping.billed_query("0"), "look for billed charges")
+        await ask(invoice_mapping.ready_query("0"), "look for ready charges")
+        for query in invoice_mapping.changed_queries(datetime.now(UTC), self._config):
+            await ask(query, "look for changed invoices")
+        await ask(credit_mapping.credited_query("0", (), self._config), "look for credits")
         rows = await ask(billing_mapping.period_query(today, today), "read accounting periods")
         periods = [billing_mapping.period_from(row, self._config) for row in rows]
         if not periods:
             raise Invalid("There is no accounting period for today.", field="accountingperiod")
-        return f"charges, cost and rates can be read; today is in {periods[0].name}"
+        return f"charges, cost, invoices and rates can be read; today is in {periods[0].name}"
 
     async def _is_item(self, id_: str) -> bool:
         try:

@@ -1,6 +1,6 @@
 """NetSuite on the wire: sign-in, and what its errors mean.
 
-Sources: vendor page sections 3 (authentication), 4.5 (errors), 4.6 (governance).
+Sources: vendor page sections 3 (authentication), 4.5 (errors), 4.6 (governance), 7 (RESTlet).
 """
 
 import time
@@ -31,6 +31,7 @@ from adapters.netsuite.config import ClientCredentials, NetSuiteConfig, TokenBas
 
 VENDOR: Final = "netsuite"
 TOKEN_PATH: Final = "/services/rest/auth/oauth2/v1/token"  # noqa: S105 - a path
+RESTLET_PATH: Final = "/app/site/hosting/restlet.nl"
 ASSERTION_SECONDS: Final = 300
 BUSY_SECONDS: Final = 2.0
 """There is no Retry-After (section 4.6); the request was not executed."""
@@ -68,8 +69,13 @@ TEXTS: Final[dict[str, type[AdapterError]]] = {
 
 def classify(answer: Reply) -> AdapterError | None:
     """Return what an error answer of NetSuite means, or None to leave it to the status."""
-    if answer.path.endswith(TOKEN_PATH):
-        return _sign_in_error(answer)
+    for path, in_own_form in ((TOKEN_PATH, _sign_in_error), (RESTLET_PATH, _script_error)):
+        if answer.path.endswith(path):
+            return in_own_form(answer)
+    return _record_error(answer)
+
+
+def _record_error(answer: Reply) -> AdapterError | None:
     detail = _detail(answer.json)
     code, text = str(detail.get("o:errorCode", "")), str(detail.get("detail", ""))
     if answer.status == 429:
@@ -105,6 +111,21 @@ def _detail(body: object) -> Mapping[str, object]:
     return {}
 
 
+def _script_error(answer: Reply) -> AdapterError | None:
+    """Errors of a RESTlet have a form of their own, and 400 even for the limit (4.6, 7)."""
+    body = answer.json.get("error") if isinstance(answer.json, Mapping) else None
+    if answer.status == 401 or not isinstance(body, Mapping):
+        return None
+    code, text = str(body.get("code", "")), str(body.get("message", ""))
+    if code == "SSS_REQUEST_LIMIT_EXCEEDED":
+        return RateLimited(text, vendor_code=code, retry_after_seconds=BUSY_SECONDS)
+    if answer.status >= 500 or code == "UNEXPECTED_ERROR":
+        return OutcomeUnknown(text, vendor_code=code)
+    known = (kind for part, kind in TEXTS.items() if part in text.lower())
+    kind = CODES.get(code) or next(known, Invalid)
+    return kind(text, vendor_code=code or None)
+
+
 def _sign_in_error(answer: Reply) -> AdapterError | None:
     body = answer.json
     if answer.status >= 500 or not isinstance(body, Mapping) or "error" not in body:
@@ -124,10 +145,10 @@ def authenticator(http: Callable[[], VendorHttp], config: NetSuiteConfig) -> Aut
             token_id=auth.token_id,
             token_secret=auth.token_secret,
         )
-    return OAuth2Token(lambda: _fetch(http(), config.base_url, auth))
+    return OAuth2Token(lambda: _fetch(http(), config, auth))
 
 
-async def _fetch(http: VendorHttp, base_url: str, auth: ClientCredentials) -> Token:
+async def _fetch(http: VendorHttp, config: NetSuiteConfig, auth: ClientCredentials) -> Token:
     answer = await http.request(
         "POST",
         TOKEN_PATH,
@@ -136,7 +157,7 @@ async def _fetch(http: VendorHttp, base_url: str, auth: ClientCredentials) -> To
         form={
             "grant_type": "client_credentials",
             "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": _assertion(base_url, auth),
+            "client_assertion": _assertion(config, auth),
         },
         authenticated=False,
     )
@@ -148,13 +169,14 @@ async def _fetch(http: VendorHttp, base_url: str, auth: ClientCredentials) -> To
     return Token(value=SecretStr(value), expires_in_seconds=seconds)
 
 
-def _assertion(base_url: str, auth: ClientCredentials) -> str:
+def _assertion(config: NetSuiteConfig, auth: ClientCredentials) -> str:
     """Return the signed assertion; RS256 is refused, `exp` at most an hour ahead (section 3.2)."""
     now = int(time.time())
+    scopes = ["rest_webservices", *(["restlets"] if config.void_script else [])]
     claims = {
         "iss": auth.client_id,
-        "scope": ["rest_webservices"],
-        "aud": base_url.rstrip("/") + TOKEN_PATH,
+        "scope": scopes,
+        "aud": config.base_url.rstrip("/") + TOKEN_PATH,
         "iat": now,
         "exp": now + ASSERTION_SECONDS,
         "jti": uuid.uuid4().hex,

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from typing import Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from adapters.settings import Strict, VendorSettings
 from canonical.provisioning import BillingType
 
 ID = r"^[0-9]{1,18}$"
+SCRIPT = r"^[A-Za-z0-9_]{1,100}$"
 DateFormat = Literal[
     "M/D/YYYY", "D/M/YYYY", "D-M-YYYY", "D.M.YYYY", "D-Mon-YYYY", "YYYY/M/D", "YYYY-MM-DD"
 ]
@@ -55,6 +57,15 @@ class Statuses(Strict):
     project_closed: str = Field("1", pattern=ID)
 
 
+class VoidScript(Strict):
+    """The RESTlet that voids invoices; the customer's own script (vendor page 7)."""
+
+    base_url: str
+    """The account's RESTlet host: another one than that of the record service (section 2)."""
+    script: str = Field(pattern=SCRIPT)
+    deploy: str = Field(pattern=SCRIPT)
+
+
 class NetSuiteConfig(VendorSettings):
     """One NetSuite account. Ids are internal ids: account data, read them off the lists."""
 
@@ -89,3 +100,26 @@ class NetSuiteConfig(VendorSettings):
         "Software": "5",
     }
     """By the PSA's category."""
+    approval_routing: bool = False
+    """Whether invoices wait for approval before they post: the account's own preference."""
+    invoice_items: dict[str, str] = {"time": "301", "expense": "302", "fee": "410"}
+    """Items of invoice lines by kind of line, or by `kind/tax category` where an item's own tax
+    treatment is to decide."""
+    invoice_item_field: str = Field("custcol_dealthread_item", pattern=r"^custcol[a-z0-9_]{1,60}$")
+    """Custom column of item lines which holds our name of the line."""
+    write_off_items: frozenset[str] = frozenset()
+    """Items with which people write off by credit memo; likewise for tax withheld."""
+    withholding_items: frozenset[str] = frozenset()
+    void_script: VoidScript | None = None
+    """Without it nothing is voided: REST has no such act (vendor page, 1)."""
+    time_zone: str = "UTC"
+    """In which SuiteQL shows times: that of the integration's user (unverified)."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no time zone, such as America/New_York") from error
+        return value

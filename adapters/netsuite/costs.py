@@ -14,7 +14,7 @@ from adapters.netsuite.billing_mapping import day_from, money_from
 from adapters.netsuite.config import NetSuiteConfig
 from adapters.netsuite.mapping import Row
 from adapters.netsuite.periods import Periods
-from adapters.netsuite.posting import Post, chunks, post_batch
+from adapters.netsuite.posting import Post, chunks, post_all, refuse_too_many
 from adapters.netsuite.records import RecordService, checked_external_id, refused
 from canonical.billing import CostBatch, CostItem, PostedCost
 from canonical.ids import ExternalId
@@ -68,10 +68,14 @@ class Costs:
     async def post(
         self, external_ids: Sequence[ExternalId], batch: CostBatch
     ) -> tuple[PostedCost, ...]:
-        """Post hours and expenses, each kind as one batch."""
+        """Post hours and expenses, each kind by itself, 100 a batch.
+
+        Employees and periods are looked at once.
+        """
+        act = "post project cost"
+        refuse_too_many(external_ids, act)
         if not batch.items:
             return ()
-        act = "post project cost"
         pairs = list(zip(external_ids, batch.items, strict=True))
         employees = await self._employees(batch.items)
         time: dict[ExternalId, Mapping[str, object]] = {}
@@ -95,7 +99,7 @@ class Costs:
     async def _write(self, post: Post, find: Find) -> tuple[PostedCost, ...]:
         if not post.bodies:
             return ()
-        return await post_batch(self._batches, post, lambda: find(list(post.bodies)))
+        return await post_all(self._batches, post, find)
 
     async def remove(self, external_ids: Sequence[ExternalId]) -> UndoReceipt:
         """Delete what is not posted yet; reverse posted time.

@@ -1,7 +1,8 @@
 """Bringing a batch about: submit, wait, read back, and say which line was refused and why."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from adapters.auth import Method
@@ -19,6 +20,8 @@ from adapters.netsuite.client import VENDOR
 from canonical.billing import PostedCharge, PostedCost
 from canonical.ids import ExternalId
 
+LINES_MAX: Final = 1_000
+"""Lines of one post: ten batches of NetSuite's."""
 LOOK_MAX: Final = 500
 """External ids of one query: some 30,000 characters."""
 
@@ -38,9 +41,36 @@ class Post:
     """How the caller calls them, for messages."""
 
 
+def refuse_too_many(external_ids: Sequence[ExternalId], act: str) -> None:
+    """Refuse more lines than one post takes, before anything is sent.
+
+    Raises:
+        Invalid: there are too many.
+    """
+    if len(external_ids) > LINES_MAX:
+        text = f"A post takes {LINES_MAX} lines; {len(external_ids)} are to be posted."
+        raise Invalid(text, vendor=VENDOR, operation=act, field="items")
+
+
 def chunks(items: Sequence[Each], size: int = LOOK_MAX) -> list[list[Each]]:
     """Return the items in groups of at most `size`."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+async def post_all(
+    batches: Batches,
+    post: Post,
+    find: Callable[[Sequence[ExternalId]], Awaitable[tuple[Posted, ...]]],
+) -> tuple[Posted, ...]:
+    """Write any number of records, 100 a batch and batch after batch; errors as `post_batch`.
+
+    What earlier batches wrote stays when a later one fails: the caller looks before it repeats.
+    """
+    there: list[Posted] = []
+    for portion in chunks(list(post.bodies), ITEMS_MAX):
+        own = replace(post, bodies={id_: post.bodies[id_] for id_ in portion})
+        there += await post_batch(batches, own, partial(find, portion))
+    return tuple(there)
 
 
 async def post_batch(

@@ -1,7 +1,8 @@
 """Salesforce in the role of the CRM.
 
 Scorecard: reads one deal in one call, two where lines have a revenue schedule; writes only the
-fields that Dealthread owns, one PATCH; restores them by the same PATCH. No idempotency key is
+fields that Dealthread owns, one PATCH for its links and one for the deal's money; restores them by
+the same PATCH. No idempotency key is
 needed: a PATCH of the same values changes nothing (vendor page section 14).
 """
 
@@ -16,11 +17,14 @@ from adapters.governor import Governor
 from adapters.http import Answer, VendorHttp
 from adapters.ports import Check
 from adapters.salesforce import client as wire
+from adapters.salesforce import finances
 from adapters.salesforce.config import SalesforceConfig
 from adapters.salesforce.mapping import (
     ID_PATTERN,
     TEXT_MAX,
     Row,
+    account_query,
+    cases_query,
     deal_from,
     deal_query,
     has_milestones,
@@ -29,10 +33,12 @@ from adapters.salesforce.mapping import (
     milestones_query,
 )
 from canonical.deal import Deal, DealLinks
+from canonical.invoicing import BillingHold, DealFinances
 from canonical.records import RecordRef
 
 CLOCK_SKEW_SECONDS_MAX: Final = 120.0
 NO_DEAL: Final = "006000000000000"
+NO_CLIENT: Final = "001000000000000"
 
 
 class Salesforce:
@@ -101,6 +107,54 @@ class Salesforce:
         )
         return RecordRef(system=self._connection, type="deal", id=deal_id)
 
+    async def read_finances(self, deal_id: str) -> DealFinances | None:
+        """Return what was shown of the deal's money last; None where nothing was."""
+        self._valid(deal_id, "read the deal's money")
+        answer = await self._http.request(
+            "GET",
+            f"{self._data}/sobjects/Opportunity/{deal_id}",
+            operation="read the deal's money",
+            write=False,
+            params={"fields": finances.columns(self._config.finances)},
+        )
+        return finances.finances_from(_object(answer), self._config.finances)
+
+    async def write_finances(self, deal_id: str, shown: DealFinances) -> RecordRef:
+        """Set all the fields of the deal's money in one PATCH (section 5)."""
+        self._valid(deal_id, "show the deal's money")
+        await self._http.request(
+            "PATCH",
+            f"{self._data}/sobjects/Opportunity/{deal_id}",
+            operation="show the deal's money",
+            write=True,
+            json=finances.finances_to(shown, self._config.finances),
+        )
+        return RecordRef(system=self._connection, type="deal", id=deal_id)
+
+    async def read_billing_holds(self, client_id: str) -> tuple[BillingHold, ...]:
+        """Return the account's open cases that hold billing, and its checkbox (section 7).
+
+        Raises:
+            NotFound: there is no such account; asked only where the org has the checkbox.
+        """
+        act = "read the client's billing holds"
+        self._valid(client_id, act, "client_id")
+        holds = self._config.billing_holds
+        held: tuple[BillingHold, ...] = ()
+        if query := account_query(client_id, holds):
+            rows = await self._query(query, act)
+            if not rows:
+                raise NotFound(
+                    f"There is no account {client_id} in {self._connection}, or it is deleted.",
+                    vendor=wire.VENDOR,
+                    operation=act,
+                )
+            held = finances.account_holds(rows, client_id, holds)
+        if query := cases_query(client_id, holds):
+            rows = await self._query(query, act)
+            held = (*held, *(finances.case_hold(row, client_id) for row in rows))
+        return held
+
     def checks(self) -> tuple[Check, ...]:
         """Return the steps of the connection check."""
         return (
@@ -116,15 +170,16 @@ class Salesforce:
             Check(
                 "fields",
                 self._check_fields,
-                "Create the missing fields, or name yours under settings.opportunity/account/line; "
+                "Create the missing fields, or name yours under settings.opportunity/account/line/"
+                "finances/billing_holds; "
                 "grant the integration user read access, and edit on those it owns.",
             ),
             Check(
                 "read",
                 self._check_read,
                 "Grant the integration user read access to opportunities, their products and "
-                "schedules, and accounts. A missing column names a feature to turn on: several "
-                "currencies, state and country picklists, or revenue schedules.",
+                "schedules, accounts and cases. A missing column names a feature to turn on: "
+                "several currencies, state and country picklists, or revenue schedules.",
             ),
         )
 
@@ -158,13 +213,13 @@ class Salesforce:
             page = _object(answer)
         raise ContractBroken(f"A query has more than {wire.PAGES_MAX} pages.")
 
-    def _valid(self, deal_id: str, operation: str) -> None:
-        if not re.fullmatch(ID_PATTERN, deal_id):
+    def _valid(self, id_: str, operation: str, field: str = "opportunity_id") -> None:
+        if not re.fullmatch(ID_PATTERN, id_):
             raise Invalid(
-                f"{deal_id[:40]!r} is no Salesforce id: 15 or 18 letters and digits.",
+                f"{id_[:40]!r} is no Salesforce id: 15 or 18 letters and digits.",
                 vendor=wire.VENDOR,
                 operation=operation,
-                field="opportunity_id",
+                field=field,
             )
 
     async def _versions(self) -> Answer:
@@ -203,8 +258,11 @@ class Salesforce:
 
     async def _check_fields(self) -> str:
         wanted = {
-            "Opportunity": self._config.opportunity.model_dump(),
-            "Account": self._config.account.model_dump(),
+            "Opportunity": {
+                **self._config.opportunity.model_dump(),
+                **{f"finances.{n}": c for n, c in self._config.finances.model_dump().items()},
+            },
+            "Account": {**self._config.account.model_dump(), **self._hold_field()},
             "OpportunityLineItem": self._config.line.model_dump(),
         }
         missing = []
@@ -223,7 +281,12 @@ class Salesforce:
 
     def _owned(self) -> set[str]:
         own = self._config.opportunity
-        return {getattr(own, name) for name in DealLinks.model_fields}
+        links = {getattr(own, name) for name in DealLinks.model_fields}
+        return links.union(self._config.finances.model_dump().values())
+
+    def _hold_field(self) -> dict[str, str]:
+        name = self._config.billing_holds.account_field
+        return {"billing_hold": name} if name else {}
 
     async def _described(self, type_: str) -> dict[str, bool]:
         """Return the fields of an object, and whether the user may update them."""
@@ -242,10 +305,12 @@ class Salesforce:
         }
 
     async def _check_read(self) -> str:
-        """Ask the two queries of `read_deal` about an opportunity that cannot exist."""
+        """Ask the queries of `read_deal` and of the holds about records that cannot exist."""
         await self._query(deal_query(NO_DEAL, self._config), "read a deal")
         await self._query(milestones_query(NO_DEAL), "read milestones")
-        return "deals, lines and milestones can be read"
+        if query := cases_query(NO_CLIENT, self._config.billing_holds):
+            await self._query(query, "read cases")
+        return "deals, lines, milestones and cases can be read"
 
 
 def _object(answer: Answer) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from adapters.settings import Strict, VendorSettings
 
 NAME = r"^[A-Za-z][A-Za-z0-9_]{0,79}$"
+OPTIONAL_NAME = r"^(?:[A-Za-z][A-Za-z0-9_]{0,79})?$"
 
 
 class JwtBearer(Strict):
@@ -47,6 +48,29 @@ class OpportunityFields(Strict):
     integration_status: str = Field("Integration_Status__c", pattern=NAME)
 
 
+class FinanceFields(Strict):
+    """API names of the fields on Opportunity in which Dealthread shows the deal's money."""
+
+    invoiced: str = Field("Dealthread_Invoiced__c", pattern=NAME)
+    outstanding: str = Field("Dealthread_Outstanding__c", pattern=NAME)
+    overdue: str = Field("Dealthread_Overdue__c", pattern=NAME)
+    unbilled: str = Field("Dealthread_Unbilled__c", pattern=NAME)
+    margin_percent: str = Field("Dealthread_Margin__c", pattern=NAME)
+    status: str = Field("Dealthread_Invoice_Status__c", pattern=NAME)
+    as_of: str = Field("Dealthread_As_Of__c", pattern=NAME)
+
+
+class BillingHolds(Strict):
+    """What in the org says that a client is not to be billed for now."""
+
+    account_field: str = Field("Billing_Hold__c", pattern=OPTIONAL_NAME)
+    """Checkbox on Account; empty: the org has none."""
+    case_types: tuple[str, ...] = ("Billing Dispute",)
+    """An open case of the account holds when it has one of these types, or one of the reasons;
+    without any of either, cases hold nothing."""
+    case_reasons: tuple[str, ...] = ()
+
+
 class AccountFields(Strict):
     """API names of the org's own fields on Account."""
 
@@ -71,3 +95,5 @@ class SalesforceConfig(VendorSettings):
     opportunity: OpportunityFields = OpportunityFields()
     account: AccountFields = AccountFields()
     line: LineFields = LineFields()
+    finances: FinanceFields = FinanceFields()
+    billing_holds: BillingHolds = BillingHolds()

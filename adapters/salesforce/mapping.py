@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from adapters.errors import ContractBroken
-from adapters.salesforce.config import SalesforceConfig
+from adapters.salesforce.config import BillingHolds, SalesforceConfig
 from canonical.deal import Address, Deal, DealClient, DealLine, DealLinks, DealMilestone
 
 Row: TypeAlias = Mapping[str, object]
@@ -75,6 +75,30 @@ def milestones_query(deal_id: str) -> str:
     )
 
 
+def cases_query(client_id: str, holds: BillingHolds) -> str:
+    """Return the SOQL for an account's open cases that hold billing; empty where none can."""
+    wanted = [
+        f"{column} IN ({', '.join(map(_quoted, values))})"
+        for column, values in (("Type", holds.case_types), ("Reason", holds.case_reasons))
+        if values
+    ]
+    if not wanted:
+        return ""
+    # The id was checked against ID_PATTERN.
+    return (
+        "SELECT Id, CaseNumber, Subject, Type, Reason, CreatedDate FROM Case "
+        f"WHERE AccountId = '{client_id}' AND IsClosed = false AND ({' OR '.join(wanted)}) "
+        "ORDER BY CreatedDate, Id"
+    )
+
+
+def account_query(client_id: str, holds: BillingHolds) -> str:
+    """Return the SOQL for the account's checkbox; empty where there is none."""
+    if not holds.account_field:
+        return ""
+    return f"SELECT Id, {holds.account_field} FROM Account WHERE Id = '{client_id}'"
+
+
 def has_milestones(lines: Sequence[Row]) -> bool:
     """Return whether any line has a revenue schedule, so that it is worth asking for."""
     return any(line.get("HasRevenueSchedule") is True for line in lines)
@@ -105,8 +129,8 @@ def deal_from(
         signed_on=_date(row, own.signed_on),
         signature_waiver_until=_date(row, own.signature_waiver_until),
         currency=_text(row, "CurrencyIsoCode"),
-        amount=_amount(row, "Amount"),
-        contract_amount=_amount(row, own.contract_amount),
+        amount=amount_in(row, "Amount"),
+        contract_amount=amount_in(row, own.contract_amount),
         start=_date(row, own.start),
         end=_date(row, own.end),
         payment_terms=_text(row, own.payment_terms),
@@ -158,10 +182,10 @@ def _line(row: Row, milestones: Sequence[Row], config: SalesforceConfig) -> Deal
         type=_snake(_text(row, config.line.type)),
         legal_entity=_text(row, config.line.legal_entity),
         tax_category=_text(row, config.line.tax_category),
-        quantity=_amount(row, "Quantity"),
-        unit_price=_amount(row, "UnitPrice"),
-        amount=_amount(row, "TotalPrice"),
-        cap=_amount(row, config.line.cap),
+        quantity=amount_in(row, "Quantity"),
+        unit_price=amount_in(row, "UnitPrice"),
+        amount=amount_in(row, "TotalPrice"),
+        cap=amount_in(row, config.line.cap),
         milestones=tuple(
             _milestone(each) for each in milestones if each.get("OpportunityLineItemId") == id_
         ),
@@ -173,7 +197,7 @@ def _milestone(row: Row) -> DealMilestone:
         id=_text(row, "Id"),
         title=_text(row, "Description"),
         due=_date(row, "ScheduleDate"),
-        amount=_amount(row, "Revenue"),
+        amount=amount_in(row, "Revenue"),
     )
 
 
@@ -194,11 +218,20 @@ def _date(row: Row, name: str) -> date | None:
         raise ContractBroken(f"{name} is no date: {value[:40]!r}.") from error
 
 
-def _amount(row: Row, name: str) -> Decimal | None:
-    """Return a number exactly; answers are parsed with Decimal."""
+def amount_in(row: Row, name: str) -> Decimal | None:
+    """Return a number exactly, None where there is none; answers are parsed with Decimal.
+
+    Raises:
+        ContractBroken: it is none.
+    """
     value = row.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ContractBroken(f"{name} is no number: {str(value)[:40]!r}.")
     return Decimal(value)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -5,10 +5,11 @@ the metadata. Invoices and credit notes are found in the lists of their client a
 are exact; customers by a search for the old ones and a list of those of the last two hours.
 Drafts take three calls (look, invoice, all lines at once) and are deleted; issued invoices and
 credit notes are voided; a customer is deleted while nothing hangs on it. What a stored answer of
-an earlier call says is never believed: the record is read again.
+an earlier call says is never believed: the record is read again. What changed is in the log of
+events, which ends after 30 days; a list of invoices does not show what happened to old ones.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from adapters.auth import BearerToken
@@ -16,19 +17,25 @@ from adapters.governor import Governor
 from adapters.http import VendorHttp
 from adapters.ports import Check
 from adapters.stripe import client as wire
+from adapters.stripe.changes import Changes
 from adapters.stripe.checks import ConnectionCheck
 from adapters.stripe.config import StripeConfig
+from adapters.stripe.credits import Credits
 from adapters.stripe.customers import Customers
 from adapters.stripe.invoices import Invoices
 from adapters.stripe.objects import Objects
-from canonical.engine_invoices import (
-    CreditInvoice,
-    DraftInvoice,
-    EngineCredit,
-    EngineCustomer,
-    EngineInvoice,
-)
 from canonical.ids import ExternalId
+from canonical.invoicing import (
+    Billee,
+    CreditNote,
+    DraftMode,
+    Invoice,
+    InvoiceChange,
+    InvoicingTraits,
+    PostMode,
+    ProvisionCredit,
+    ProvisionInvoice,
+)
 from canonical.records import RecordRef, UndoReceipt
 
 
@@ -48,11 +55,20 @@ class Stripe:
         self._objects = Objects(connection, http, config.api_version)
         self._customers = Customers(self._objects, config, now)
         self._invoices = Invoices(self._objects, config)
+        self._credits = Credits(self._objects, config, self._invoices.view)
+        self._changes = Changes(self._objects, now)
 
     @property
     def connection(self) -> str:
         """Name of the connection."""
         return self._connection
+
+    @property
+    def invoicing(self) -> InvoicingTraits:
+        """Drafts, issued by a call that says so at once (section 5.3)."""
+        return InvoicingTraits(
+            draft=DraftMode.NON_POSTING, post=PostMode.SYNC, voids=self._config.voids
+        )
 
     def checks(self) -> tuple[Check, ...]:
         """Return the steps of the connection check."""
@@ -68,7 +84,7 @@ class Stripe:
         """Return the customer with our key (sections 4, 5.1)."""
         return await self._customers.find(external_id)
 
-    async def provision_client(self, external_id: ExternalId, request: EngineCustomer) -> RecordRef:
+    async def provision_client(self, external_id: ExternalId, request: Billee) -> RecordRef:
         """Create the customer (section 5.1)."""
         return await self._customers.create(external_id, request)
 
@@ -82,29 +98,39 @@ class Stripe:
 
     # Invoices.
 
-    async def find_draft(
-        self, external_id: ExternalId, request: DraftInvoice
-    ) -> EngineInvoice | None:
+    async def find_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> Invoice | None:
         """Return the invoice with our key, if it has all the lines (section 5.3)."""
         return await self._invoices.find(external_id, request)
 
-    async def provision_draft(
-        self, external_id: ExternalId, request: DraftInvoice
-    ) -> EngineInvoice:
-        """Create the draft, then all its lines by one `add_lines` (section 5.3)."""
+    async def provision_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> Invoice:
+        """Create the draft, then all its lines by one `add_lines` (section 5.3).
+
+        A draft that somebody edited is made whole again; lines that he added go back to the
+        client's pending items.
+        """
         return await self._invoices.create(external_id, request)
 
-    async def remove_draft(self, external_id: ExternalId, request: DraftInvoice) -> UndoReceipt:
+    async def remove_invoice(
+        self, external_id: ExternalId, request: ProvisionInvoice
+    ) -> UndoReceipt:
         """Delete the draft (section 5.3)."""
         return await self._invoices.remove(external_id, request)
 
-    async def finalize_invoice(self, external_id: ExternalId, invoice: RecordRef) -> EngineInvoice:
+    async def post_invoice(self, external_id: ExternalId, invoice: RecordRef) -> Invoice:
         """Finalize without advancing: Stripe sends and collects nothing by itself."""
-        return await self._invoices.finalize(external_id, invoice)
+        return await self._invoices.post(external_id, invoice)
 
-    async def read_invoice(self, invoice: RecordRef) -> EngineInvoice:
-        """Return the invoice (section 5.3)."""
+    async def read_invoice(self, invoice: RecordRef) -> Invoice:
+        """Return the invoice (section 5.3) with payments, refunds, disputes and credit notes."""
         return await self._invoices.read(invoice)
+
+    def list_changed_invoices(self, since: datetime) -> AsyncIterator[tuple[InvoiceChange, ...]]:
+        """Yield the invoices that the log of events is about (section 6); all where it ends."""
+        return self._changes.since(since)
 
     async def void_invoice(self, external_id: ExternalId, invoice: RecordRef) -> UndoReceipt:
         """Void the invoice; its number is consumed (section 7)."""
@@ -113,20 +139,20 @@ class Stripe:
     # Credit notes.
 
     async def find_credit(
-        self, external_id: ExternalId, request: CreditInvoice
-    ) -> EngineCredit | None:
+        self, external_id: ExternalId, request: ProvisionCredit
+    ) -> CreditNote | None:
         """Return the credit note with our key (section 5.4)."""
-        return await self._invoices.find_credit(external_id, request)
+        return await self._credits.find(external_id, request)
 
     async def provision_credit(
-        self, external_id: ExternalId, request: CreditInvoice
-    ) -> EngineCredit:
+        self, external_id: ExternalId, request: ProvisionCredit
+    ) -> CreditNote:
         """Create the credit note; no mail is sent (section 5.4)."""
-        return await self._invoices.credit(external_id, request)
+        return await self._credits.create(external_id, request)
 
-    async def void_credit(self, external_id: ExternalId, request: CreditInvoice) -> UndoReceipt:
+    async def remove_credit(self, external_id: ExternalId, request: ProvisionCredit) -> UndoReceipt:
         """Void the credit note (section 5.4)."""
-        return await self._invoices.void_credit(external_id, request)
+        return await self._credits.remove(external_id, request)
 
 
 def build_stripe(connection: str, config: StripeConfig, governor: Governor) -> Stripe:

@@ -4,13 +4,23 @@ from typing import Final
 
 from adapters.errors import ContractBroken, Invalid, NotFound
 from adapters.ports import Check
+from adapters.stripe.changes import EVENTS, INVOICES
 from adapters.stripe.config import StripeConfig
 from adapters.stripe.customers import CUSTOMERS
-from adapters.stripe.invoices import CREDITS, INVOICES
 from adapters.stripe.mapping import KEY
 from adapters.stripe.objects import Objects, path_of, rows_of
+from adapters.stripe.settlement import CREDITS, DISPUTES, PAYMENTS, REFUNDS
 
-READ: Final = (INVOICES, "/v1/invoiceitems", CREDITS, "/v1/subscriptions")
+READ: Final = (
+    INVOICES,
+    "/v1/invoiceitems",
+    CREDITS,
+    "/v1/subscriptions",
+    PAYMENTS,
+    REFUNDS,
+    DISPUTES,
+    EVENTS,
+)
 
 
 class ConnectionCheck:
@@ -35,7 +45,8 @@ class ConnectionCheck:
                 "permission",
                 self.permission,
                 "Give the restricted key Write on customers, invoices (with invoice items) and "
-                "credit notes, and Read on subscriptions, products and tax rates.",
+                "credit notes, and Read on subscriptions, products, tax rates, charges (with "
+                "refunds), disputes and events.",
             ),
             Check("search", self.search, "Set settings.search to false where there is none."),
             Check("mappings", self.mappings, "Correct settings.product or settings.tax_rates."),
@@ -68,7 +79,7 @@ class ConnectionCheck:
         """Ask for one row of everything that is read."""
         for path in READ:
             await self._objects.has_any(path, f"read {path.rpartition('/')[2]}", {})
-        return "invoices, invoice items, credit notes and subscriptions can be read"
+        return "all that is needed can be read"
 
     async def search(self) -> str:
         """Search a customer that cannot exist."""

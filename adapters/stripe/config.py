@@ -30,6 +30,8 @@ class StripeConfig(VendorSettings):
     """Tax category of a contract line -> ids of Stripe's tax rates; none for an empty tuple."""
     automatic_tax: bool = False
     """Stripe Tax decides; a category without rates is then no mistake."""
+    voids: bool = True
+    """False where issued invoices are not to be voided but credited alone."""
     search: bool = True
     """False where the account has no search (India): then all customers are listed."""
 

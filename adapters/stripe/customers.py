@@ -10,9 +10,9 @@ from typing import Final
 from adapters.stripe.config import StripeConfig
 from adapters.stripe.mapping import KEY, checked_key, customer_form
 from adapters.stripe.objects import Objects, path_of
-from adapters.stripe.views import Row, id_of, key_of, record
-from canonical.engine_invoices import EngineCustomer
+from adapters.stripe.rows import Row, id_of, key_of, record
 from canonical.ids import ExternalId
+from canonical.invoicing import Billee
 from canonical.records import RecordRef, UndoReceipt, UndoResult
 
 CUSTOMERS: Final = "/v1/customers"
@@ -42,7 +42,7 @@ class Customers:
         rows = await self._searched(external_id) or await self._latest(external_id)
         return self._record(rows[0]) if rows else None
 
-    async def create(self, external_id: ExternalId, request: EngineCustomer) -> RecordRef:
+    async def create(self, external_id: ExternalId, request: Billee) -> RecordRef:
         """Create the customer."""
         key = checked_key(external_id)
 

@@ -1,27 +1,19 @@
 """Canonical requests to Stripe's form fields; pure.
 
-Sources: vendor page sections 1 (amounts), 5.1 (customer), 5.3 (invoice), 5.4 (credit note).
+Sources: vendor page sections 1 (amounts), 5.1 (customer), 5.2 (lines), 5.3 (invoice).
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
-from decimal import ROUND_HALF_UP, Decimal
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Final
 
 from adapters.errors import ContractBroken, Invalid, MissingMapping, Rejected
 from adapters.stripe.client import VENDOR
 from adapters.stripe.config import StripeConfig
-from canonical.engine_invoices import (
-    CreditInvoice,
-    CreditReason,
-    DraftInvoice,
-    EngineCustomer,
-    EngineInvoice,
-    EngineLine,
-    Settlement,
-)
 from canonical.ids import ExternalId
+from canonical.invoicing import Billee, Invoice, InvoiceLine, IssuedLine, ProvisionInvoice
 from canonical.money import Money, minor_digits
 from canonical.records import RecordRef
 
@@ -29,6 +21,10 @@ KEY: Final = "dealthread_key"
 """Metadata: our external id, for when the idempotency key is forgotten (section 2)."""
 LINE: Final = "dealthread_line"
 """Metadata of a line: which of ours it is."""
+NET: Final = "dealthread_net"
+"""Metadata of an invoice: its net as asked for, in the smallest unit. Nothing else is issued."""
+PO: Final = "PO number"
+"""Name of the custom field with the client PO."""
 LINES_MAX: Final = 250
 """Items of an invoice (section 5.2)."""
 NAME_MAX: Final = 256
@@ -44,13 +40,6 @@ ZERO_DECIMAL: Final = frozenset(
 THREE_DECIMAL: Final = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
 """Currencies whose smallest unit is not a hundredth at Stripe (the page has jpy; the rest is
 unverified). CLDR has others: taking its word for the Serbian dinar would bill a hundredth."""
-
-REASONS: Final[Mapping[CreditReason, str]] = {
-    CreditReason.REBILL: "order_change",
-    CreditReason.CONCESSION: "product_unsatisfactory",
-    CreditReason.SERVICE_CREDIT: "product_unsatisfactory",
-    CreditReason.CANCELLED: "order_change",
-}
 
 Form = dict[str, object]
 
@@ -90,7 +79,7 @@ def money(units: object, currency: str) -> Money:
         raise ContractBroken(f"Stripe sent an impossible amount: {error}", vendor=VENDOR) from error
 
 
-def customer_form(external_id: ExternalId, request: EngineCustomer) -> Form:
+def customer_form(external_id: ExternalId, request: Billee) -> Form:
     """Return the customer to create (section 5.1)."""
     address = request.address
     street = [line.strip() for line in address.street.splitlines() if line.strip()]
@@ -112,7 +101,7 @@ def customer_form(external_id: ExternalId, request: EngineCustomer) -> Form:
     )
 
 
-def invoice_form(external_id: ExternalId, request: DraftInvoice, config: StripeConfig) -> Form:
+def invoice_form(external_id: ExternalId, request: ProvisionInvoice, config: StripeConfig) -> Form:
     """Return the draft to create, without lines (section 5.3); the client is known by then."""
     if len(request.client_po) > PO_MAX:
         raise invalid(f"The client PO is longer than {PO_MAX} characters.", "client_po")
@@ -120,25 +109,29 @@ def invoice_form(external_id: ExternalId, request: DraftInvoice, config: StripeC
         {
             "customer": known(request.client),
             "collection_method": "send_invoice",
-            "days_until_due": request.payment_days,
+            "due_date": last_second(request.on + timedelta(days=request.payment_days), config),
             "currency": request.currency.lower(),
             "description": shortened(request.title, TEXT_MAX),
             "pending_invoice_items_behavior": "exclude",
-            "metadata": {KEY: external_id},
+            "metadata": {KEY: external_id, **asked_net(request)},
         }
     )
     # Else Stripe issues the draft by itself after an hour (section 5.3).
     form["auto_advance"] = False
-    if request.on is not None:
-        form["effective_at"] = seconds(request.on, config)
+    form["effective_at"] = seconds(request.on, config)
     if request.client_po:
-        form["custom_fields"] = [{"name": "PO number", "value": request.client_po}]
+        form["custom_fields"] = [{"name": PO, "value": request.client_po}]
     if config.automatic_tax:
         form["automatic_tax"] = {"enabled": True}
     return form
 
 
-def lines_form(lines: Sequence[EngineLine], config: StripeConfig) -> Form:
+def asked_net(request: ProvisionInvoice) -> dict[str, str]:
+    """Return the metadata by which the net that was asked for is known when it is issued."""
+    return {NET: str(sum(minor_units(line.amount) for line in request.lines))}
+
+
+def lines_form(lines: Sequence[InvoiceLine], config: StripeConfig) -> Form:
     """Return the lines to add (section 5.3; their fields as in 5.2).
 
     Raises:
@@ -147,12 +140,12 @@ def lines_form(lines: Sequence[EngineLine], config: StripeConfig) -> Form:
     return {"lines": [_line(line, config) for line in lines]}
 
 
-def _line(line: EngineLine, config: StripeConfig) -> Form:
+def _line(line: InvoiceLine, config: StripeConfig) -> Form:
     form: Form = {"metadata": {LINE: line.item}}
     if line.description:
-        form["description"] = line.description
-    if config.product and line.unit_amount is not None and line.unit_amount >= 0 < line.quantity:
-        unit = line.unit_amount.scaleb(stripe_digits(line.amount.currency))
+        form["description"] = _fitting(line.description)
+    if config.product and line.unit_price >= 0 < line.quantity:
+        unit = line.unit_price.scaleb(stripe_digits(line.amount.currency))
         form["quantity_decimal"] = _plain(line.quantity)
         form["price_data"] = {
             "currency": line.amount.currency.lower(),
@@ -182,7 +175,7 @@ def _tax_rates(category: str, config: StripeConfig) -> Sequence[str]:
     return config.tax_rates[category]
 
 
-def check_lines(request: DraftInvoice, config: StripeConfig) -> None:
+def check_lines(request: ProvisionInvoice, config: StripeConfig) -> None:
     """See that the lines can be sent, before anything is written.
 
     Raises:
@@ -196,26 +189,41 @@ def check_lines(request: DraftInvoice, config: StripeConfig) -> None:
     for line in request.lines:
         if line.amount.currency != request.currency:
             raise invalid(f"The line {line.item} is not in {request.currency}.", "currency")
-        if len(line.description) > TEXT_MAX:
-            text = f"The description of {line.item} is longer than {TEXT_MAX} characters."
-            raise invalid(text, "description")
         if line.start is not None and line.end is not None and line.end < line.start:
             raise invalid(f"The line {line.item} ends before it starts.", "end")
-        if line.unit_amount is not None:
-            product = Money.rounded(line.quantity * line.unit_amount, request.currency)
-            if product != line.amount:
-                raise invalid(f"The line {line.item} is {product}, not {line.amount}.", "amount")
+        product = Money.rounded(line.quantity * line.unit_price, request.currency)
+        if product != line.amount:
+            raise invalid(f"The line {line.item} is {product}, not {line.amount}.", "amount")
         minor_units(line.amount)
     lines_form(request.lines, config)
 
 
-def missing_lines(request: DraftInvoice, invoice: EngineInvoice) -> tuple[EngineLine, ...]:
+def missing_lines(request: ProvisionInvoice, invoice: Invoice) -> tuple[InvoiceLine, ...]:
     """Return the lines asked for that the invoice does not have."""
     there = {line.item for line in invoice.lines}
     return tuple(line for line in request.lines if line.item not in there)
 
 
-def check_amounts(request: DraftInvoice, invoice: EngineInvoice) -> None:
+def surplus_lines(request: ProvisionInvoice, invoice: Invoice) -> tuple[IssuedLine, ...]:
+    """Return the lines that were not asked for: edited, there twice, or someone else's."""
+    left = {line.item: line.amount for line in request.lines}
+    return tuple(line for line in invoice.lines if left.pop(line.item, None) != line.amount)
+
+
+def surplus_form(lines: Sequence[IssuedLine]) -> Form:
+    """Return the lines to take off a draft (section 5.3; `behavior` as in PyPI stripe 16.1.0).
+
+    What someone else put there is not ours to delete: it waits for another invoice again.
+    """
+    return {
+        "lines": [
+            {"id": checked_id(line.id), "behavior": "delete" if line.item else "unassign"}
+            for line in lines
+        ]
+    }
+
+
+def check_amounts(request: ProvisionInvoice, invoice: Invoice) -> None:
     """See that every line is what was asked for, and that there are no others.
 
     Raises:
@@ -227,60 +235,42 @@ def check_amounts(request: DraftInvoice, invoice: EngineInvoice) -> None:
     if not strange and not others and len(invoice.lines) == len(asked):
         return
     told = [f"{line.item} is {line.amount}, not {asked[line.item]}" for line in others]
-    told += [f"{line.description[:40] or line.id} was added" for line in strange]
+    told += [f"the line {line.description[:40] or line.id} was added" for line in strange]
+    told += [f"the line {line.item} is missing" for line in missing_lines(request, invoice)]
     text = "; ".join(told[:5]) or "a line is there twice"
     raise Rejected(
-        f"The draft {invoice.record.id} is not what was asked for: {text}.",
+        f"The invoice {invoice.record.id} is not what was asked for: {text}.",
+        vendor=VENDOR,
+        operation="compare the invoice",
+    )
+
+
+def check_issue(invoice: Invoice, asked: str) -> None:
+    """See that a draft is still what was asked for, before it is issued.
+
+    Raises:
+        Rejected: somebody added a line, or changed the sum of the lines.
+    """
+    strange = [line.description[:40] or line.id for line in invoice.lines if not line.item]
+    net = str(minor_units(invoice.net))
+    if not strange and net == (asked or net):
+        return
+    text = f"the line {strange[0]} was added" if strange else f"its lines are {invoice.net} now"
+    raise Rejected(
+        f"The draft {invoice.record.id} was changed at Stripe: {text}.",
         vendor=VENDOR,
         operation="compare the draft",
     )
 
 
-def credit_form(external_id: ExternalId, request: CreditInvoice, invoice: EngineInvoice) -> Form:
-    """Return the credit note to create (section 5.4).
-
-    What exceeds the rest still to be paid must be told where it goes, to the cent.
-
-    Raises:
-        Invalid: a line is not on the invoice, or more of it is credited than it is.
-    """
-    by_item = {line.item: line for line in invoice.lines if line.item}
-    lines: list[Form] = []
-    gross = 0
-    if not request.lines or len({line.item for line in request.lines}) < len(request.lines):
-        raise invalid("A credit names lines of the invoice, each once.", "lines")
-    for line in request.lines:
-        billed = by_item.get(line.item)
-        if billed is None:
-            raise invalid(f"The invoice has no line {line.item}.", "lines")
-        if line.amount.currency != invoice.currency:
-            raise invalid(f"The credit of {line.item} is not in {invoice.currency}.", "currency")
-        if not 0 < line.amount.amount <= billed.amount.amount:
-            text = f"{line.amount} of {line.item} cannot be credited: it was {billed.amount}."
-            raise invalid(text, "amount")
-        units = minor_units(line.amount)
-        lines.append({"type": "invoice_line_item", "invoice_line_item": billed.id, "amount": units})
-        share = line.amount.amount / billed.amount.amount * minor_units(billed.tax)
-        gross += units + int(share.quantize(Decimal(1), ROUND_HALF_UP))
-    form: Form = {
-        "invoice": invoice.record.id,
-        "lines": lines,
-        "reason": REASONS[request.reason],
-        "email_type": "none",
-        "metadata": {KEY: external_id, "dealthread_reason": request.reason},
-    }
-    if request.memo:
-        form["memo"] = shortened(request.memo, TEXT_MAX)
-    excess = gross - minor_units(invoice.remaining)
-    if excess > 0:
-        balance = request.settlement is Settlement.BALANCE
-        form["credit_amount" if balance else "out_of_band_amount"] = excess
-    return form
-
-
 def seconds(day: date, config: StripeConfig) -> int:
     """Return the first moment of a day in the account's time zone."""
     return int(datetime.combine(day, time(), config.zone).timestamp())
+
+
+def last_second(day: date, config: StripeConfig) -> int:
+    """Return the last moment of a day in the account's time zone."""
+    return int(datetime.combine(day, time(23, 59, 59), config.zone).timestamp())
 
 
 def known(record: RecordRef | None, field: str = "client") -> str:
@@ -317,6 +307,10 @@ def shortened(label: str, length_max: int) -> str:
     """Return a label that fits, with an ellipsis where something is left out."""
     text = " ".join(label.split())
     return text if len(text) <= length_max else f"{text[: length_max - 1].rstrip()}…"
+
+
+def _fitting(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 1]}…"
 
 
 def _given(fields: Mapping[str, object]) -> Form:

@@ -8,6 +8,7 @@ from typing import Final
 
 from adapters.errors import (
     ContractBroken,
+    Invalid,
     NotFound,
     OutcomeUnknown,
     Rejected,
@@ -16,9 +17,11 @@ from adapters.errors import (
 )
 from adapters.http import Answer, VendorHttp
 from adapters.stripe.client import VENDOR, KeySpent, is_replayed
-from adapters.stripe.mapping import Form, checked_id
-from adapters.stripe.views import Row, id_of
+from adapters.stripe.mapping import Form, checked_id, checked_key
+from adapters.stripe.rows import Row, id_of, is_void, key_of, record
 from adapters.wire import form_pairs
+from canonical.ids import ExternalId
+from canonical.records import UndoReceipt, UndoResult
 
 PAGE: Final = 100
 """Rows of one answer at most (section 4)."""
@@ -80,6 +83,13 @@ class Objects:
             after = {"starting_after": id_of(new[-1])}
         raise ContractBroken(f"The pages of {path} never end.", vendor=VENDOR, operation=act)
 
+    async def carrying(
+        self, path: str, key: ExternalId, filters: Mapping[str, str | int]
+    ) -> list[Row]:
+        """Return the objects of a list with our key, oldest first; void ones are gone."""
+        rows = await self.all(path, f"look in {path.rpartition('/')[2]}", filters)
+        return [row for row in reversed(rows) if key_of(row) == key and not is_void(row)]
+
     async def has_any(self, path: str, act: str, filters: Mapping[str, str | int]) -> bool:
         """Return whether a list has a row."""
         return bool(rows_of(await self.read(path, act, {"limit": 1, **filters})))
@@ -137,6 +147,46 @@ class Objects:
         except NotFound:
             return False
         return True
+
+
+def standing(
+    objects: Objects, ours: Callable[[], Awaitable[list[Row]]], collection: str
+) -> Standing:
+    """Return what asks for a record that an earlier call made: by its id, or by our key."""
+
+    async def stands(earlier: Row | None) -> Row | None:
+        if earlier is None:
+            rows = await ours()
+            return rows[0] if rows else None
+        row = await objects.read_if_any(
+            path_of(collection, id_of(earlier)), f"look in {collection}"
+        )
+        return None if row is None or is_void(row) else row
+
+    return stands
+
+
+async def void(objects: Objects, path: str, external_id: ExternalId, type_: str) -> UndoReceipt:
+    """Void an invoice or a credit note; in the wrong state Stripe says 400, and it is read again.
+
+    Raises:
+        UndoRefused: Stripe will not, and it is not void.
+    """
+    words = type_.replace("_", " ")
+
+    async def voided(_earlier: Row | None = None) -> Row | None:
+        row = await objects.read(path, f"read the {words}")
+        return row if is_void(row) else None
+
+    key, act = f"{checked_key(external_id)}.void", f"void the {words}"
+    try:
+        row = await objects.write(f"{path}/void", {}, key, act, voided)
+    except Invalid as error:
+        there = await voided()
+        if there is None:
+            raise refused(error.message, type_, path.rpartition("/")[2], error) from error
+        row = there
+    return UndoReceipt(result=UndoResult.REVERSED, record=record(row, type_, objects.connection))
 
 
 def path_of(collection: str, id_: str) -> str:

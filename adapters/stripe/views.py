@@ -1,143 +1,141 @@
 """Stripe's objects as canonical views; pure.
 
-Sources: vendor page sections 3 (field changes since "basil"), 5.3, 5.4; names of a line's taxes
-as in PyPI stripe 16.1.0.
+Sources: vendor page sections 1 (field changes since "basil"), 5.3, 5.4; names of a line's taxes
+and discounts as in PyPI stripe 16.1.0.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Final
 
 from adapters.errors import ContractBroken
+from adapters.stripe.applications import Settled, applications
 from adapters.stripe.client import VENDOR
 from adapters.stripe.config import StripeConfig
-from adapters.stripe.mapping import KEY, LINE, money
-from adapters.wire import JsonValue
-from canonical.engine_invoices import (
-    EngineCredit,
-    EngineInvoice,
-    EngineInvoiceLine,
-    EngineInvoiceStatus,
+from adapters.stripe.mapping import LINE, PO, money
+from adapters.stripe.rows import (
+    Row,
+    day,
+    id_of,
+    inner,
+    is_void,
+    key_of,
+    moment,
+    record,
+    reference,
+    rows_in,
+    taxes,
+    text,
+    units,
 )
+from canonical.invoicing import Application, CreditNote, Invoice, InvoiceStatus, IssuedLine
 from canonical.money import Money
 from canonical.records import RecordRef
 
-Row: TypeAlias = Mapping[str, JsonValue]
+DRAFT: Final = "draft"
+VOID: Final = "void"
+STATUSES: Final = {
+    DRAFT: InvoiceStatus.DRAFT,
+    "open": InvoiceStatus.OPEN,
+    "paid": InvoiceStatus.SETTLED,
+    VOID: InvoiceStatus.VOID,
+    "uncollectible": InvoiceStatus.UNCOLLECTIBLE,
+}
 
 
 def invoice_view(
-    row: Row, lines: Sequence[Row], connection: str, config: StripeConfig
-) -> EngineInvoice:
-    """Return an invoice with all its lines.
+    row: Row, lines: Sequence[Row], settled: Settled, connection: str, config: StripeConfig
+) -> Invoice:
+    """Return an invoice with all its lines and what was applied to it.
+
+    A refund or a dispute opens an invoice again that Stripe goes on calling paid.
 
     Raises:
         ContractBroken: a field that money depends on is missing.
     """
-    currency = _text(row, "currency").upper()
-    status = _text(row, "status")
-    if status not in set(EngineInvoiceStatus):
-        raise ContractBroken(f"Stripe sent an invoice that is {status!r}.", vendor=VENDOR)
-    issued = row.get("effective_at") or _inner(row, "status_transitions").get("finalized_at")
-    return EngineInvoice(
+    currency = text(row, "currency").upper()
+    status = STATUSES.get(text(row, "status"))
+    if status is None:
+        raise ContractBroken(
+            f"Stripe sent an invoice that is {row.get('status')!r}.", vendor=VENDOR
+        )
+    gross, remaining = money(row.get("total"), currency), units(row, "amount_remaining", currency)
+    tax = taxes(row.get("total_taxes"), currency)
+    applied: tuple[Application, ...] = ()
+    if status is InvoiceStatus.VOID:
+        remaining = money(0, currency)
+    elif status is not InvoiceStatus.DRAFT:
+        applied = applications(row, settled, config)
+        remaining = _less(gross, *(each.amount for each in applied))
+        if remaining.amount <= 0:
+            status = InvoiceStatus.SETTLED
+        elif status is InvoiceStatus.SETTLED:
+            status = InvoiceStatus.OPEN
+    moments = inner(row, "status_transitions")
+    return Invoice(
         record=record(row, "invoice", connection),
         external_id=key_of(row),
-        status=EngineInvoiceStatus(status),
-        number=_text(row, "number"),
+        status=status,
+        number=text(row, "number") if status is not InvoiceStatus.DRAFT else "",
         currency=currency,
-        subtotal=money(row.get("subtotal"), currency),
-        tax=taxes(row.get("total_taxes"), currency, exclusive_only=False),
-        total=money(row.get("total"), currency),
-        paid=money(row.get("amount_paid"), currency),
-        remaining=money(row.get("amount_remaining"), currency),
+        net=_less(gross, tax),
+        tax=tax,
+        gross=gross,
+        remaining=remaining,
         lines=tuple(_line(line, currency) for line in lines),
-        issued_on=_day(issued, config) if status != EngineInvoiceStatus.DRAFT else None,
-        due=_day(row.get("due_date"), config),
+        applications=applied,
+        on=day(row.get("effective_at") or moments.get("finalized_at"), config),
+        due=day(row.get("due_date"), config),
+        client_id=reference(row.get("customer")),
+        client_po=_client_po(row),
+        changed_at=moment(latest(row, settled)),
     )
 
 
-def _line(row: Row, currency: str) -> EngineInvoiceLine:
-    return EngineInvoiceLine(
+def _line(row: Row, currency: str) -> IssuedLine:
+    """Return a line, net: without tax that is in its amount, and without discounts."""
+    discounts = [units(each, "amount", currency) for each in rows_in(row.get("discount_amounts"))]
+    within = taxes(row.get("taxes"), currency, inclusive_only=True)
+    return IssuedLine(
         id=id_of(row),
-        item=_text(_inner(row, "metadata"), LINE),
-        description=_text(row, "description"),
-        amount=money(row.get("amount"), currency),
-        tax=taxes(row.get("taxes"), currency, exclusive_only=True),
+        item=text(inner(row, "metadata"), LINE),
+        description=text(row, "description"),
+        amount=_less(units(row, "amount", currency), within, *discounts),
+        tax=taxes(row.get("taxes"), currency),
     )
 
 
-def credit_view(row: Row, connection: str) -> EngineCredit:
+def _client_po(row: Row) -> str:
+    fields = rows_in(row.get("custom_fields"))
+    return next((text(each, "value") for each in fields if text(each, "name") == PO), "")
+
+
+def latest(row: Row, settled: Settled) -> int:
+    """Return the last moment at which something happened to an invoice, as far as it shows."""
+    moments = [row.get("created"), *inner(row, "status_transitions").values()]
+    others = (settled.payments, settled.refunds, settled.disputes, settled.notes)
+    moments += [each.get("created") for rows in others for each in rows]
+    moments += [each.get("voided_at") for each in settled.notes]
+    return max([each for each in moments if isinstance(each, int)], default=0)
+
+
+def credit_view(row: Row, connection: str, config: StripeConfig) -> CreditNote:
     """Return a credit note; errors as for `invoice_view`."""
-    currency = _text(row, "currency").upper()
-    return EngineCredit(
+    currency = text(row, "currency").upper()
+    gross, tax = money(row.get("total"), currency), taxes(row.get("total_taxes"), currency)
+    return CreditNote(
         record=record(row, "credit_note", connection),
         external_id=key_of(row),
-        invoice=RecordRef(system=connection, type="invoice", id=_reference(row.get("invoice"))),
-        number=_text(row, "number"),
+        invoice=RecordRef(system=connection, type="invoice", id=reference(row.get("invoice"))),
+        number=text(row, "number"),
         voided=is_void(row),
-        subtotal=money(row.get("subtotal"), currency),
-        tax=taxes(row.get("total_taxes"), currency, exclusive_only=False),
-        total=money(row.get("total"), currency),
+        net=_less(gross, tax),
+        tax=tax,
+        gross=gross,
+        on=day(row.get("effective_at") or row.get("created"), config),
     )
 
 
-def taxes(value: JsonValue, currency: str, *, exclusive_only: bool) -> Money:
-    """Return the sum of a list of taxes, without those that are in the amount already if asked."""
-    listed = (
-        [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
-    )
-    total = money(0, currency)
-    for each in listed:
-        if not (exclusive_only and each.get("tax_behavior") == "inclusive"):
-            total = total + money(each.get("amount"), currency)
-    return total
-
-
-def record(row: Row, type_: str, connection: str) -> RecordRef:
-    """Return the canonical name of an object."""
-    return RecordRef(system=connection, type=type_, id=id_of(row))
-
-
-def id_of(row: Row) -> str:
-    """Return an object's id.
-
-    Raises:
-        ContractBroken: it has none.
-    """
-    id_ = _text(row, "id")
-    if not id_:
-        raise ContractBroken("Stripe sent an object without an id.", vendor=VENDOR)
-    return id_
-
-
-def key_of(row: Row) -> str:
-    """Return our external id on an object, or an empty string."""
-    return _text(_inner(row, "metadata"), KEY)
-
-
-def is_void(row: Row) -> bool:
-    """Return whether an invoice or credit note is void, which is for good."""
-    return row.get("status") == "void"
-
-
-def _reference(value: JsonValue) -> str:
-    """Return the id in a field that is an id or, expanded, an object (section 4)."""
-    return value if isinstance(value, str) else id_of(value if isinstance(value, dict) else {})
-
-
-def _inner(row: Row, name: str) -> Row:
-    value = row.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(row: Row, name: str) -> str:
-    value = row.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _day(value: JsonValue, config: StripeConfig) -> date | None:
-    if not isinstance(value, int):
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC).astimezone(config.zone).date()
-    except (ValueError, OverflowError, OSError) as error:
-        raise ContractBroken(f"Stripe sent the time {value}.", vendor=VENDOR) from error
+def _less(amount: Money, *taken: Money) -> Money:
+    for each in taken:
+        amount = amount + Money(amount=-each.amount, currency=each.currency)
+    return amount

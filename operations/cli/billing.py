@@ -1,7 +1,6 @@
 """Commands on billing: approvals by hand, status, holds, runs, and why an entry is not billed."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from canonical.entries import EntryRef
 from canonical.money import Money
 from operations.billing import parse_entry
+from operations.cli.days import day_of
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import open_office
@@ -44,7 +44,7 @@ async def approve_time(
     async with open_office(config) as office:
         refs: Sequence[EntryRef] = [parse_entry(e) for e in entries.split(",") if e.strip()]
         if week:
-            refs = await office.billing.entries_of_week(project, _day(week), psa=psa)
+            refs = await office.billing.entries_of_week(project, day_of(week, "--week"), psa=psa)
         if not refs:
             fail(f"There is nothing of that week on project {project}." if week else WHICH)
         of = await office.billing.changed(project, refs, psa=psa)
@@ -66,9 +66,16 @@ async def billing_status(
         findings = await office.store.subledger.findings(psa or office.psa, project)
         view = await office.billing.view(project, psa=psa)
         conserved = await office.store.subledger.conservation(project)
+        warnings = await office.store.subledger.warnings(psa or office.psa, project)
     if as_json:
         show_json(
-            {"standing": standing, "findings": findings, "waiting": view, "amounts": conserved}
+            {
+                "standing": standing,
+                "findings": findings,
+                "warnings": warnings,
+                "waiting": view,
+                "amounts": conserved,
+            }
         )
         return
     rows = (
@@ -88,6 +95,8 @@ async def billing_status(
     show_table("Placed", ("entity", "disposition", "amount"), amounts)
     for finding in findings:
         say(f"finding  {finding.finding}: {finding.ref}: {finding.detail}", style="yellow")
+    for warning in warnings:
+        say(f"warning  run {warning.number} of {warning.period}: {warning.text}", style="yellow")
     if view is not None and view.open_run:
         say(f"run {view.open_run} of {view.of.period} is under way")
     elif view is not None and view.next_run_at is not None:
@@ -160,9 +169,10 @@ async def why(entry: Entry, psa: Psa = "", config: Config = None, as_json: Json 
     ref = parse_entry(entry)
     async with open_office(config) as office:
         facts = await office.store.subledger.why(psa or office.psa, ref)
-    told = reasons(facts)
+        waiting = await office.billing.waiting(ref, facts.project_id, psa=psa)
+    told = reasons(facts, waiting)
     if as_json:
-        show_json({"facts": facts, "reasons": told})
+        show_json({"facts": facts, "waiting": waiting, "reasons": told})
         return
     for reason in told:
         say(reason.text)
@@ -218,10 +228,3 @@ def _quantity(version: Version) -> str:
     if version.amount is None:
         return f"{version.minutes} min"
     return str(Money(amount=version.amount, currency=version.currency))
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        fail(f"{text!r} is no day: write it as 2026-11-16.")

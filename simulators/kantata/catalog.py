@@ -16,8 +16,10 @@ from simulators.kantata.master import (
 )
 from simulators.kantata.milestones import BillingMilestones
 from simulators.kantata.participations import Participations
+from simulators.kantata.posts import Files, Posts
 from simulators.kantata.rates import CostRates, RateCardRoles, RateCardVersions
 from simulators.kantata.stories import Stories
+from simulators.kantata.story_states import StoryStateChanges
 from simulators.kantata.submissions import (
     ExpenseReportSubmissions,
     Resolutions,
@@ -28,6 +30,7 @@ from simulators.kantata.templates import ProjectTemplates
 from simulators.kantata.time_entries import LineItemLocks, TimeAdjustments, TimeEntries
 from simulators.kantata.workspaces import Workspaces
 
+# Ids follow from the place in this list: new ones come last.
 _COLLECTIONS: tuple[Collection, ...] = (
     Workspaces(),
     WorkspaceGroups(),
@@ -59,6 +62,9 @@ _COLLECTIONS: tuple[Collection, ...] = (
     RateCardRoles(),
     CostRates(),
     SubscribedEvents(),
+    StoryStateChanges(),
+    Files(),
+    Posts(),
 )
 CATALOG = {collection.name: collection for collection in _COLLECTIONS}
 

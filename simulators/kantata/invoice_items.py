@@ -106,7 +106,7 @@ def claim(scene: Scene, invoice: Record, target: str, ids: list[str]) -> None:
         if "invoice_ids" in row.fields and invoice.id not in held:
             changes["invoice_ids"] = [*held, invoice.id]
         if row.fields.get("invoice_id") != invoice.id:
-            scene.store.update(row, changes)
+            _change(scene, row, changes)
 
 
 def free(scene: Scene, invoice: Record, target: str, ids: list[str], *, forget: bool) -> None:
@@ -116,7 +116,15 @@ def free(scene: Scene, invoice: Record, target: str, ids: list[str], *, forget: 
         if forget and "invoice_ids" in row.fields:
             held = ids_in(row.fields, "invoice_ids")
             changes["invoice_ids"] = [id_ for id_ in held if id_ != invoice.id]
-        scene.store.update(row, changes)
+        _change(scene, row, changes)
+
+
+def _change(scene: Scene, row: Record, changes: Fields) -> None:
+    """Write an item's invoice; a milestone's change is told in the feed (unverified of others)."""
+    before = row.fields
+    scene.store.update(row, changes)
+    if row.type == CLAIMED["billing_milestone_ids"]:
+        scene.tell("updated", row, before)
 
 
 def currency_of(scene: Scene, fields: Fields) -> str:

@@ -55,7 +55,9 @@ class BillingMilestones(Collection):
         record: Record | None,
         problems: list[Problem],
     ) -> None:
-        del given, record
+        del given
+        if record is not None and record.fields.get("invoice_id") is not None:
+            problems.append(problem("base", "can't be changed because it is on an invoice"))
         story = scene.find("stories", text_in(fields, "story_id"))
         if fields["billing_type"] == "upon_completion" and story is None:
             problems.append(problem("story_id", "can't be blank"))

@@ -16,6 +16,7 @@ from simulators.kantata.filters import (
     when_true,
 )
 from simulators.kantata.scene import INTEGRATION_USER_ID, Scene
+from simulators.kantata.story_states import note_state
 from simulators.kantata.values import (
     Field,
     Fields,
@@ -146,6 +147,12 @@ class Stories(Collection):
             problems.append(problem("parent_id", "belongs to another workspace"))
         if record is not None and record.id in (parent.id, *_ancestors(scene, parent)):
             problems.append(problem("parent_id", "can't be the story itself or one below it"))
+
+    def updated(
+        self, scene: Scene, record: Record, before: Fields, values: Fields, body: Fields
+    ) -> None:
+        del values, body
+        note_state(scene, record, before)
 
     def check_delete(self, scene: Scene, record: Record) -> None:
         """Refuse once time is logged here or below; the page has this as unverified."""

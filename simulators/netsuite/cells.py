@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 
 from simulators.netsuite import errors
@@ -14,6 +14,7 @@ Env = dict[str, Row | None]
 """One row of a join: the row of each table by its alias, None without a partner."""
 Eval = Callable[[Env], Cell]
 Test = Callable[[Env], bool | None]
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 def opposite(known: bool | None) -> bool | None:
@@ -42,6 +43,17 @@ def iso_date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise errors.invalid_query(f"{UNSUPPORTED}.") from error
+
+
+def moment(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, _MOMENT)  # noqa: DTZ007 - in the account's time zone
+    except ValueError as error:
+        raise errors.invalid_query(f"{UNSUPPORTED}.") from error
+
+
+def moment_text(value: Cell) -> Cell:
+    return value.strftime(_MOMENT) if isinstance(value, datetime) else None
 
 
 def comparison(left: Eval, operator: str, right: Eval) -> Test:
@@ -81,7 +93,8 @@ def membership(left: Eval, options: Sequence[str | Decimal]) -> Test:
             case str():
                 return value in texts or (bool(numbers) and _numeral(value) in numbers)
             case date():
-                return any(parse_account_date(option) == value for option in texts)
+                days = (parse_account_date(option) for option in texts)
+                return any(day is not None and _compare(day, value) == 0 for day in days)
             case _:
                 return value in numbers or value in numerals
 
@@ -118,10 +131,15 @@ def _compare(one: Cell, other: Cell) -> int:
     if isinstance(one, str) and isinstance(other, str):
         return (one > other) - (one < other)
     if isinstance(one, date) and isinstance(other, date):
-        return (one > other) - (one < other)
+        first, second = _at_midnight(one), _at_midnight(other)
+        return (first > second) - (first < second)
     if isinstance(one, int | Decimal) and isinstance(other, int | Decimal):
         return (one > other) - (one < other)
     raise errors.invalid_query(f"{UNSUPPORTED}.")
+
+
+def _at_midnight(value: date) -> datetime:
+    return value if isinstance(value, datetime) else datetime.combine(value, time())
 
 
 def likeness(left: Eval, pattern: Eval) -> Test:

@@ -1,6 +1,11 @@
-"""What saving or deleting one record does to others, after its own rules let it pass."""
+"""What saving or deleting one record does to others, after its own rules let it pass.
+
+Whether a payment changes the last-modified date of its invoice is not on the page: it does, unless
+the account's setting `settlementTouchesInvoice` is off.
+"""
 
 from simulators.kit import Account, Record
+from simulators.netsuite import state
 from simulators.netsuite.invoicing import bill_charges, free_charges, status_of
 from simulators.netsuite.ledger import VOIDED
 from simulators.netsuite.money import as_json, decimal
@@ -33,4 +38,7 @@ def _settle_all(account: Account, numbers: set[str]) -> None:
         left = decimal(invoice.fields.get("total")) - paid
         changes: Fields = {"amountPaid": as_json(paid), "amountRemaining": as_json(left)}
         changes["status"] = {"id": status_of(invoice.fields, left)}
+        stamp = invoice.modified_at
         account.store.update(invoice, changes)
+        if not state.governance(account).get("settlementTouchesInvoice", True):
+            invoice.modified_at = stamp

@@ -5,6 +5,10 @@ the project's charges that are ready and not billed, one line each; besides, a l
 may name charges in `charges`, ids separated by commas. Both fill `invoice` and `invoiceLine` on the
 charges; deleting the invoice or the line empties them, a credit memo does not. Approval routing is
 the account's setting `invoiceApprovalRouting`.
+
+Not on the page: an inactive customer, or one on hold, gets no new invoice; with the account's
+setting `invoiceAddsReadyCharges` a project's new invoice takes every ready charge of it, asked for
+or not, as the screen offers them.
 """
 
 from collections.abc import Iterator
@@ -42,6 +46,8 @@ def check_invoice(draft: Draft) -> None:
         raise errors.user_error("This transaction has been voided.")
     customer = state.customer_of(account, entity)
     fill_head(draft, entity)
+    if draft.before is None:
+        _check_standing(draft, customer)
     listed = {ref_id(row, "currency") for row in state.lines(customer.fields, "currencyList")}
     if listed and ref_id(fields, "currency") not in listed:
         draft.refuse("currency")
@@ -50,7 +56,8 @@ def check_invoice(draft: Draft) -> None:
     _fall_due(draft, customer)
     routed = bool(state.governance(account).get("invoiceApprovalRouting"))
     draft.default("approvalStatus", {"id": PENDING if routed else APPROVED})
-    if draft.before is None and fields.get("whichChargesToAdd") is not None:
+    offered = entity.type == "job" and state.governance(account).get("invoiceAddsReadyCharges")
+    if draft.before is None and (offered or fields.get("whichChargesToAdd") is not None):
         _add_charges(draft)
     _check_charges(draft, customer)
     price_lines(draft)
@@ -110,6 +117,13 @@ def ready_charges(account: Account, bill_to: str) -> list[Record]:
         and ref_id(charge.fields, "use") == "Actual"
         and ref_id(charge.fields, "invoice") is None
     ]
+
+
+def _check_standing(draft: Draft, customer: Record) -> None:
+    if customer.fields.get("isInactive"):
+        draft.refuse("entity")
+    if ref_id(customer.fields, "creditHoldOverride") == "ON":
+        raise errors.user_error("This customer is on credit hold.", "entity")
 
 
 def _fall_due(draft: Draft, customer: Record) -> None:

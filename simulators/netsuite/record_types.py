@@ -84,6 +84,7 @@ _CUSTOMER = RecordType(
         "parent": to("customer", label="Child Of"),
         "salesRep": to("employee", label="Sales Rep"),
         "creditLimit": number("Credit Limit"),
+        "creditHoldOverride": choice({"AUTO": "Auto", "ON": "On", "OFF": "Off"}, "Hold"),
         "isInactive": flag("Inactive"),
         "balance": MONEY_READ,
         "overdueBalance": MONEY_READ,

@@ -22,6 +22,8 @@ CONCURRENCY_LIMIT = 15
 _PREFERENCES: Mapping[str, JsonValue] = {
     "invoiceApprovalRouting": False,
     "voidByReversingJournal": False,
+    "invoiceAddsReadyCharges": False,
+    "settlementTouchesInvoice": True,
     "asyncDelaySeconds": 0,
 }
 """Account settings that a test changes as it changes the limits."""

@@ -20,6 +20,8 @@ from simulators.netsuite.cells import (
     likeness,
     lower,
     membership,
+    moment,
+    moment_text,
     opposite,
     sortable,
     upper,
@@ -247,6 +249,12 @@ class _Run:
             case Call("to_date", (Literal(str() as text), Literal("YYYY-MM-DD"))):
                 day = iso_date(text)
                 return lambda _: day
+            case Call("to_date", (Literal(str() as text), Literal("YYYY-MM-DD HH24:MI:SS"))):
+                point = moment(text)
+                return lambda _: point
+            case Call("to_char", (Column() as inner, Literal("YYYY-MM-DD HH24:MI:SS"))):
+                value_of = self._operand(inner)
+                return lambda env: moment_text(value_of(env))
             case _:
                 raise errors.invalid_query(f"{UNSUPPORTED}.")
 

@@ -7,7 +7,7 @@ the two address tables, and that `customer` has no `subsidiary` column, since a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from decimal import Decimal
 
 from pydantic import JsonValue
@@ -105,9 +105,14 @@ def from_field(name: str, field: Field) -> TableColumn:
         case Kind.MOMENT if name == "dateCreated":
             return column_of(lambda _, row: row.record.created_at.date())
         case Kind.MOMENT:
-            return column_of(lambda _, row: row.record.modified_at.date())
+            return column_of(_modified)
         case _:
             return column_of(lambda _, row: state.text(row.line, name) or None)
+
+
+def _modified(_: Account, row: Row) -> Cell:
+    """Return the moment in the account's time zone, which is UTC here; shown as a date."""
+    return row.record.modified_at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
 
 
 def _reference(name: str) -> Getter:

@@ -24,6 +24,7 @@ from simulators.netsuite.tables import (
     column_of,
     from_field,
 )
+from simulators.netsuite.transaction_types import ITEM_COLUMN
 
 _CODES: Mapping[str, str] = {
     "invoice": "CustInvc",
@@ -96,6 +97,7 @@ def _lines() -> Table:
         "rate": column_of(_decimal_of("rate")),
         "foreignamount": column_of(_decimal_of("foreignamount")),
         "memo": column_of(lambda _, row: text(row.line, "memo") or None),
+        ITEM_COLUMN: column_of(lambda _, row: text(row.line, ITEM_COLUMN) or None),
     }
     return Table(_TYPES, columns, {"transaction": "id"}, _lines_of)
 
@@ -203,6 +205,7 @@ def _lines_of(record: Record) -> list[Fields]:
             row[name] = line.get(name) or common[name]
         row["rate"] = line.get("rate")
         row["memo"] = line.get("description") or line.get("memo")
+        row[ITEM_COLUMN] = line.get(ITEM_COLUMN)
         if line.get("quantity") is not None:
             row["quantity"] = float(decimal(line["quantity"]) * -sign)
         row["foreignamount"] = float(decimal(line.get("amount")) * -sign)

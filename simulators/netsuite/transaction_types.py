@@ -1,5 +1,7 @@
 """Record types that post to the ledger, and the lists that they name.
 
+Item lines have one custom column, `custcol_dealthread_item`, as an administrator adds it.
+
 Source: vendor page, 5.7 and 5.9 to 5.11. `account`, `salesTaxItem`, `vendor`, `vendorBill`,
 `expenseCategory` and the lines of `expenseReport` and `journalEntry` are from memory, unverified.
 """
@@ -21,6 +23,7 @@ from simulators.netsuite.fields import (
 )
 from simulators.netsuite.schema import Field, RecordType, Space, Sublist
 
+ITEM_COLUMN = "custcol_dealthread_item"
 APPROVAL = {"1": "Pending Approval", "2": "Approved", "3": "Rejected"}
 INVOICE_STATUS = {
     "A": "Open",
@@ -68,7 +71,8 @@ _ITEM_LINES = Sublist(
         "grossAmt": MONEY_READ,
         "isTaxable": flag(),
         "chargeType": to("chargeType", label="Charge Type"),
-        "charges": text("Charges", 4000),
+        "charges": text("Charges", 20_000),
+        ITEM_COLUMN: text("Dealthread Item", 300),
         "revRecStartDate": day(),
         "revRecEndDate": day(),
     },

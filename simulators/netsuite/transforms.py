@@ -22,10 +22,14 @@ from simulators.netsuite.service import find_record, make_writer, read_body, sav
 from simulators.netsuite.settlement import settled
 from simulators.netsuite.state import Fields, ref_id, text
 from simulators.netsuite.timekeeping import status_after
+from simulators.netsuite.transaction_types import ITEM_COLUMN
 from simulators.netsuite.writing import Writer, refusal_text
 
 RESTLET_PATH = "/app/site/hosting/restlet.nl"
-_LINE = ("item", "quantity", "rate", "amount", "description", "job", "taxCode", *SEGMENTS)
+_LINE = (
+    *("item", "quantity", "rate", "amount", "description", "job", "taxCode", ITEM_COLUMN),
+    *SEGMENTS,
+)
 _RECEIVABLE, _REVENUE = "119", "123"
 
 Preset = tuple[Fields, Fields]

@@ -8,6 +8,7 @@ _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 
 PREFIXES = {
     "Account": "001",
+    "Case": "500",
     "Contact": "003",
     "User": "005",
     "Opportunity": "006",

@@ -30,6 +30,10 @@ COUNTRIES = {
     "US": "United States",
 }
 """The country picklist of this organisation, code to label."""
+SHOWN_AMOUNTS = ("Invoiced", "Outstanding", "Overdue", "Unbilled")
+"""What the integration shows of a deal's money."""
+CASE_STATUSES = ("New", "Working", "Escalated", "Closed")
+"""As in a new organisation; the last one closes (unverified)."""
 
 
 def _ro(column: Field) -> Field:
@@ -166,6 +170,7 @@ _OBJECTS = (
         _ro(_lookup("MasterRecordId", "Account")),
         Field("Tax_Id__c", length=40),
         Field("Billing_Email__c", _F.EMAIL, length=80),
+        _flag("Billing_Hold__c"),
         _external("ERP_Key__c"),
         _external("Legacy_Key__c", unique=False),
         key_field="ERP_Key__c",
@@ -224,6 +229,10 @@ _OBJECTS = (
         Field("ERP_Project_Id__c"),
         Field("PSA_Project_Id__c"),
         Field("Integration_Status__c"),
+        *(_money(f"Dealthread_{name}__c") for name in SHOWN_AMOUNTS),
+        Field("Dealthread_Margin__c", _F.PERCENT, precision=5),
+        Field("Dealthread_Invoice_Status__c"),
+        _date("Dealthread_As_Of__c"),
         Field("Seed_Slug__c"),
         _external("Ext__c"),
         plural="Opportunities",
@@ -314,6 +323,23 @@ _OBJECTS = (
         _ro(Field("Name")),
         _ro(Field("ProductCode")),
         plural="PricebookEntries",
+    ),
+    _object(
+        "Case",
+        _ro(Field("CaseNumber", length=30)),
+        replace(_lookup("AccountId", "Account", "Cases"), on_delete=OnDelete.RESTRICT),
+        _lookup("ContactId", "Contact", "Cases"),
+        _OWNER,
+        Field("Subject"),
+        Field("Description", _F.TEXTAREA, length=32000),
+        Field("Status", _F.PICKLIST, values=CASE_STATUSES, nillable=False, default="New"),
+        Field("Type", _F.PICKLIST),
+        Field("Reason", _F.PICKLIST),
+        Field("Origin", _F.PICKLIST),
+        Field("Priority", _F.PICKLIST, default="Medium"),
+        _ro(_flag("IsClosed")),
+        _ro(Field("ClosedDate", _F.DATETIME)),
+        _CURRENCY,
     ),
 )
 

@@ -9,12 +9,18 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from simulators.kit import Account, Record
-from simulators.salesforce.ids import full_id, organization_id, with_checksum
+from simulators.salesforce.ids import PREFIXES, full_id, organization_id, with_checksum
 from simulators.salesforce.objects import CATALOG
 from simulators.salesforce.values import read_value
 
 NOTIFICATIONS_MAX = 100
 """In one message."""
+_USUAL: Mapping[str, Sequence[str]] = {
+    "Opportunity": ("StageName", "Name"),
+    "Account": ("Name",),
+    "Case": ("CaseNumber", "Status"),
+}
+"""Types that messages are sent about -> the fields in them where nothing else is wished."""
 _ACK = re.compile(r"<(?:\w+:)?Ack>\s*true\s*</")
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -33,14 +39,16 @@ xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
 </soapenv:Envelope>"""
 _NOTIFICATION = """<Notification>
 <Id>{id}</Id>
-<sObject xsi:type="sf:Opportunity" xmlns:sf="urn:sobject.enterprise.soap.sforce.com">
+<sObject xsi:type="sf:{type}" xmlns:sf="urn:sobject.enterprise.soap.sforce.com">
 {fields}</sObject>
 </Notification>
 """
 
 
 class Wish(BaseModel):
-    """What to send: opportunities by id, where to, and how badly.
+    """What to send: records by id, all of one type, where to, and how badly.
+
+    `fields` are those of the message, a few usual ones where they are left out.
 
     `times` sends the same notifications again, `separately` makes a message of each, `reverse`
     turns their order. What is not acknowledged is sent again, `attempts_max` times in all.
@@ -50,7 +58,7 @@ class Wish(BaseModel):
 
     url: str
     ids: list[str] = Field(min_length=1)
-    fields: list[str] = ["StageName", "Name"]
+    fields: list[str] | None = None
     times: int = Field(default=1, ge=1)
     separately: bool = False
     reverse: bool = False
@@ -63,10 +71,12 @@ async def send(account: Account, what: dict[str, JsonValue]) -> Mapping[str, Jso
     """Send now and tell what came of it, or later when a delay is wished.
 
     Raises:
-        ValueError: the wish makes no sense, or there is no such opportunity.
+        ValueError: the wish makes no sense, or there is no such record.
     """
     wish = Wish.model_validate(what)
-    rows = [_opportunity(account, given) for given in wish.ids]
+    rows = [_record(account, given) for given in wish.ids]
+    if len({row.type for row in rows}) > 1:
+        raise ValueError("an outbound message is about records of one type")
     ids = [_notification_id(account) for _ in rows]
     pairs = list(zip(ids, rows, strict=True))
     if wish.reverse:
@@ -113,9 +123,16 @@ async def _deliver(account: Account, wish: Wish, batch: Sequence[tuple[str, Reco
     return None
 
 
-def _envelope(account: Account, fields: Sequence[str], batch: Sequence[tuple[str, Record]]) -> str:
+def _envelope(
+    account: Account, fields: Sequence[str] | None, batch: Sequence[tuple[str, Record]]
+) -> str:
     shown = [
-        _NOTIFICATION.format(id=name, fields=_fields(record, fields)) for name, record in batch
+        _NOTIFICATION.format(
+            id=name,
+            type=record.type,
+            fields=_fields(record, _USUAL[record.type] if fields is None else fields),
+        )
+        for name, record in batch
     ]
     return _ENVELOPE.format(
         organization=organization_id(account.name),
@@ -126,12 +143,12 @@ def _envelope(account: Account, fields: Sequence[str], batch: Sequence[tuple[str
 
 
 def _fields(record: Record, names: Sequence[str]) -> str:
-    kind = CATALOG["Opportunity"]
+    kind = CATALOG[record.type]
     lines = [f"<sf:Id>{record.id}</sf:Id>\n"]
     for name in names:
         column = kind.field(name)
         if column is None:
-            raise ValueError(f"an opportunity has no field {name}")
+            raise ValueError(f"{record.type} has no field {name}")
         value = read_value(record, column)
         if value is not None and name != "Id":
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -139,10 +156,12 @@ def _fields(record: Record, names: Sequence[str]) -> str:
     return "".join(lines)
 
 
-def _opportunity(account: Account, given: str) -> Record:
-    record = account.store.get("Opportunity", full_id(given) or "")
+def _record(account: Account, given: str) -> Record:
+    id_ = full_id(given) or ""
+    kind = next((name for name in _USUAL if id_.startswith(PREFIXES[name])), "Opportunity")
+    record = account.store.get(kind, id_)
     if record is None:
-        raise ValueError(f"no opportunity {given!r} in account {account.name}")
+        raise ValueError(f"no {kind.lower()} {given!r} in account {account.name}")
     return record
 
 

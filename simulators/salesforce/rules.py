@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from simulators.kit import Record
 from simulators.salesforce.context import Context
 from simulators.salesforce.errors import ApiError
-from simulators.salesforce.objects import COUNTRIES
+from simulators.salesforce.objects import CASE_STATUSES, COUNTRIES
 from simulators.salesforce.schema import Field, SObject
 from simulators.salesforce.values import bad_picklist_value
 
@@ -20,6 +20,8 @@ Body = dict[str, JsonValue]
 BeforeCreate = Callable[[Context, Body], None]
 BeforeUpdate = Callable[[Context, Record, Body], None]
 _NAMES_SHOWN_MAX = 5
+_CASES = "case_count"
+_FIRST_CASE = 1000
 
 
 def before_create(context: Context, kind: SObject, fields: Body) -> None:
@@ -298,6 +300,24 @@ def _name_entry(context: Context, fields: Body) -> None:
         fields["ProductCode"] = product.fields.get("ProductCode")
 
 
+def _new_case(context: Context, fields: Body) -> None:
+    extra = context.account.extra
+    count = extra.get(_CASES)
+    number = (count if isinstance(count, int) else 0) + 1
+    extra[_CASES] = number
+    fields["CaseNumber"] = f"{_FIRST_CASE + number:08d}"
+    _close_case(context, fields, fields)
+
+
+def _close_case(context: Context, whole: Body, changes: Body) -> None:
+    closed = whole.get("Status") == CASE_STATUSES[-1]
+    changes["IsClosed"] = closed
+    if not closed:
+        changes["ClosedDate"] = None
+    elif whole.get("ClosedDate") is None:
+        changes["ClosedDate"] = context.now()
+
+
 def _lines(context: Context, opportunity_id: str) -> list[Record]:
     rows = context.account.store.list("OpportunityLineItem")
     return [row for row in rows if row.fields.get("OpportunityId") == opportunity_id]
@@ -317,6 +337,7 @@ def _integrity(text: str, *names: str) -> ApiError:
 
 _BEFORE_CREATE: dict[str, BeforeCreate] = {
     "Account": lambda _, fields: _spell_out_countries(fields),
+    "Case": _new_case,
     "Contact": _name_person,
     "User": _name_person,
     "Opportunity": _new_opportunity,
@@ -326,6 +347,9 @@ _BEFORE_CREATE: dict[str, BeforeCreate] = {
 }
 _BEFORE_UPDATE: dict[str, BeforeUpdate] = {
     "Account": lambda _, _record, changes: _spell_out_countries(changes),
+    "Case": lambda context, record, changes: _close_case(
+        context, {**record.fields, **changes}, changes
+    ),
     "Contact": _rename_person,
     "User": _rename_person,
     "Opportunity": _changed_opportunity,

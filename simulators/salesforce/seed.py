@@ -107,6 +107,8 @@ def fill(account: Account, scenario: str, count: int, seed: int) -> Mapping[str,
             _put_client(account, account_id, deal.client, deal.currency)
         opportunities[deal.slug] = _put_deal(account, series, deal, account_id)
         clients[deal.slug] = account_id
+    if scenario == "standard":
+        _put_case(account, clients["tm-us"])
     return {"deals": opportunities, "clients": clients}
 
 
@@ -175,6 +177,24 @@ def _put_client(account: Account, record_id: str, client: SeedClient, currency: 
         "Billing_Email__c": f"billing-{record_id[10:15].lower()}@example.com",
     }
     _put(account, "Account", record_id, fields)
+
+
+def _put_case(account: Account, account_id: JsonValue) -> None:
+    """Put in a case that has nothing to do with billing."""
+    fields: Body = {
+        "CaseNumber": "00001000",
+        "AccountId": account_id,
+        "OwnerId": numbered_id("User", 2, "DT"),
+        "Subject": "How do I add a colleague to the portal?",
+        "Status": "Working",
+        "IsClosed": False,
+        "Type": "Question",
+        "Reason": "User did not attend training",
+        "Origin": "Web",
+        "Priority": "Low",
+        "CurrencyIsoCode": "USD",
+    }
+    _put(account, "Case", numbered_id("Case", 1, "DT"), fields)
 
 
 def _put_deal(account: Account, series: str, deal: SeedDeal, account_id: str) -> str:

@@ -26,6 +26,7 @@ CREATE: dict[str, Deed] = {
     "billing.meter": meters.create,
     "credit_note": credit_notes.create,
     "customer": customers.create,
+    "dispute": payments.create_dispute,
     "invoice": invoices.create,
     "invoiceitem": items.create,
     "payment_intent": payments.create_intent,
@@ -57,7 +58,7 @@ DELETE: dict[str, Deed] = {
 
 
 def move(act: Act, record: Record, status: str) -> Fields | Reply:
-    """Move an invoice, or void a credit note.
+    """Move an invoice, void a credit note, or decide on a dispute.
 
     Raises:
         Refusal: there is no such move from where it stands.
@@ -67,6 +68,8 @@ def move(act: Act, record: Record, status: str) -> Fields | Reply:
         ("invoice", "void"): invoice_states.void,
         ("invoice", "uncollectible"): invoice_states.mark_uncollectible,
         ("credit_note", "void"): credit_notes.void,
+        ("dispute", "lost"): partial(payments.close_dispute, status="lost"),
+        ("dispute", "won"): partial(payments.close_dispute, status="won"),
     }
     if (record.type, status) == ("invoice", "paid"):
         if record.fields["status"] not in {"open", "uncollectible"}:

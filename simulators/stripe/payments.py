@@ -1,4 +1,8 @@
-"""Payments of invoices: by magic payment methods, out of band, and by a payment intent."""
+"""Payments of invoices: by magic payment methods, out of band, by a payment intent; and back.
+
+A dispute is made by the payer's bank, which is a person at the control origin; its states and
+fields are those of PyPI stripe 16.1.0, and that it takes the money at once is unverified.
+"""
 
 from typing import Literal
 
@@ -56,6 +60,12 @@ class RefundForm(Form):
     metadata: Metadata = None
     payment_intent: str
     reason: Literal["duplicate", "fraudulent", "requested_by_customer"] | None = None
+
+
+class DisputeForm(Form):
+    amount: Amount | None = Field(default=None, ge=1)
+    payment_intent: str
+    reason: str = "general"
 
 
 def pay(act: Act) -> Fields | Reply:
@@ -198,26 +208,62 @@ def refund_of(act: Act, intent: Record, amount: int, metadata: Metadata = None) 
     return refund
 
 
+def create_dispute(act: Act) -> Fields:
+    """Let the payer's bank take a payment back, until the dispute is won."""
+    form = act.read(DisputeForm)
+    intent = act.find("payment_intent", form.payment_intent, "payment_intent")
+    received = number(intent.fields, "amount_received")
+    if not received:
+        raise refused("Only what was paid can be disputed.", param="payment_intent")
+    fields: Fields = {
+        "amount": form.amount or received,
+        "charge": None,
+        "currency": intent.fields["currency"],
+        "payment_intent": intent.id,
+        "reason": form.reason,
+        "status": "needs_response",
+    }
+    dispute = act.insert("dispute", fields)
+    tell(act, "charge.dispute.created", dispute)
+    return view(act.account, dispute)
+
+
+def close_dispute(act: Act, status: str) -> Fields:
+    """Let the bank decide: `won` brings the money back, `lost` does not."""
+    dispute = act.find("dispute")
+    changed(act, "charge.dispute.closed", dispute, {"status": status})
+    return view(act.account, dispute)
+
+
 def read_one(act: Act, kind: str) -> Fields:
-    """`GET` of one payment, payment intent or refund."""
+    """`GET` of one payment, payment intent, refund or dispute."""
     return view(act.account, act.find(kind))
 
 
 def read_all(act: Act, kind: str) -> Fields:
-    """`GET` of payments, payment intents or refunds."""
+    """`GET` of payments, by `payment` too, of payment intents, refunds or disputes."""
     filters = {
+        "dispute": ("charge", "created", "payment_intent"),
         "invoice_payment": ("created", "invoice", "status"),
         "payment_intent": ("created", "customer"),
-        "refund": ("created", "payment_intent"),
+        "refund": ("charge", "created", "payment_intent"),
     }
-    return listed(act, act.path, act.account.store.list(kind), filters[kind])
+    rows = act.account.store.list(kind)
+    by = act.params.pop("payment", None) if kind == "invoice_payment" else None
+    if isinstance(by, dict):
+        rows = [row for row in rows if by.items() <= part(row.fields, "payment").items()]
+    return listed(act, act.path, rows, filters[kind])
 
 
 def _receive(act: Act, invoice: Record, amount: int) -> None:
     received = number(invoice.fields, "amount_paid") + amount
     act.update(invoice, {"amount_paid": received})
     act.update(invoice, settled(invoice))
-    if number(invoice.fields, "amount_overpaid"):
+    if over := number(invoice.fields, "amount_overpaid"):
+        # "The amount overpaid is credited to the customer's credit balance" (PyPI stripe 16.1.0).
+        customer = act.find("customer", text(invoice.fields, "customer"), "customer")
+        balance = number(customer.fields, "balance") - over
+        changed(act, "customer.updated", customer, {"balance": balance})
         tell(act, "invoice.overpaid", invoice)
     if number(invoice.fields, "amount_remaining") == 0:
         paid(act, invoice)

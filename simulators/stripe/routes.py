@@ -77,6 +77,7 @@ ROUTES: Sequence[Row] = (
     *_payment("payment_intent", "/v1/payment_intents"),
     ("POST", "/v1/refunds", payments.create_refund),
     *_payment("refund", "/v1/refunds"),
+    *_payment("dispute", "/v1/disputes"),
     ("POST", credit_notes.URL, credit_notes.create),
     ("GET", credit_notes.URL, credit_notes.read_all),
     ("GET", f"{credit_notes.URL}/preview", credit_notes.preview),

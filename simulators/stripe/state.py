@@ -31,6 +31,7 @@ PREFIXES = {
     "invoice_payment": "inpay",
     "payment_intent": "pi",
     "refund": "re",
+    "dispute": "dp",
     "tax_rate": "txr",
     "product": "prod",
     "price": "price",

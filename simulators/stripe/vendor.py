@@ -6,7 +6,8 @@ metered prices, charges, payment methods beyond the magic ones, the rest of Stri
 People act through the control origin under the same rules as clients: `POST /stripe/records` with a
 `type` and the parameters of its creation as `fields`; `PATCH /stripe/records/{type}/{id}` with the
 parameters of its update, or with `{"status": ...}` to pay out of band (`paid`), finalize (`open`),
-void, or mark an invoice `uncollectible`; `DELETE`. Limits and lags are the record `settings` `1`.
+void, or mark an invoice `uncollectible`, or decide on a `dispute`, or with `{"payment_intent": ...}`
+to attach a payment to an invoice; `DELETE`. Limits and lags are the record `settings` `1`.
 """
 
 # ruff: noqa: A002 - `type` is what Stripe calls it
@@ -34,6 +35,7 @@ from simulators.kit import (
 )
 from simulators.stripe import errors
 from simulators.stripe.dashboard import CREATE, DELETE, UPDATE, move
+from simulators.stripe.payments import attach_payment
 from simulators.stripe.routes import ROUTES
 from simulators.stripe.seed import fill, set_up
 from simulators.stripe.service import (
@@ -182,7 +184,7 @@ class Stripe(Vendor):
     def screen_update(
         self, account: Account, record: Record, changes: dict[str, JsonValue]
     ) -> Record:
-        """Change as a person does; a `status` alone moves an invoice or voids a credit note."""
+        """Change as a person does; a `status` or a `payment_intent` alone moves an invoice."""
         if record.type == SETTINGS:
             return account.store.update(record, changes)
         act = Act(account, changes, record.id)
@@ -190,6 +192,8 @@ class Stripe(Vendor):
             act.params = {}
             status = str(changes["status"])
             _acted(act, lambda act: move(act, record, status))
+        elif set(changes) == {"payment_intent"}:
+            _acted(act, attach_payment)
         elif record.type in UPDATE:
             _acted(act, UPDATE[record.type])
         else:

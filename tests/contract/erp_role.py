@@ -1,15 +1,12 @@
 """The ERPs under contract, what they are asked for, and every write of the port as an act."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from adapters.errors import (
-    AdapterError,
-)
 from adapters.ports import Erp
 from canonical.deal import Address
 from canonical.ids import external_id
@@ -23,7 +20,6 @@ from canonical.provisioning import (
     ProvisionErpProject,
 )
 from canonical.records import RecordRef
-from simulators.kit import FaultKind
 from tests.contract.suite import (
     Act,
     Scene,
@@ -46,7 +42,6 @@ class ErpFacts:
     absent_id: str
     bad_ids: tuple[str, ...]
     sign_ins: tuple[str, ...]
-    write_faults: Mapping[FaultKind, type[AdapterError]] = field(default_factory=dict)
 
 
 ERPS: dict[str, ErpFacts] = {
@@ -253,11 +248,17 @@ ACTS: tuple[Act[Erp], ...] = (
     Act("provision_client", provision_client, has_client, nothing),
     Act("remove_client", remove_client, has_client, with_client),
     Act("add_client_entity", add_entity, has_entity, with_client),
-    Act("remove_client_entity", remove_entity, has_entity, with_entity),
+    Act("remove_client_entity", remove_entity, has_entity, with_entity, undo=True),
     Act("add_client_currency", add_currency, has_currency, with_client),
-    Act("remove_client_currency", remove_currency, has_currency, with_currency, calls=2),
+    Act(
+        "remove_client_currency",
+        remove_currency,
+        has_currency,
+        with_currency,
+        calls=2,
+        undo=True,
+    ),
     Act("provision_project", provision_project, has_project, with_client),
     Act("remove_project", remove_project, has_project, with_project),
     Act("write_psa_link", write_link, has_link, with_project),
 )
-EACH_ACT = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)

@@ -1,14 +1,13 @@
 """What the suites of the PSA role share: facts by vendor, the acts, and requests to make."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from pydantic import JsonValue
 
-from adapters.errors import AdapterError
 from adapters.ports import Psa
 from canonical.deal import Address, ContractLineType
 from canonical.ids import external_id
@@ -22,7 +21,6 @@ from canonical.provisioning import (
     ProvisionTasks,
 )
 from canonical.records import Receipt, RecordRef
-from simulators.kit import FaultKind
 from tests.contract.suite import Act, Scene
 
 Fields = dict[str, JsonValue]
@@ -55,7 +53,6 @@ class PsaFacts:
     """Options of the fault `reject` by which the vendor says that a name is taken."""
     gone: Fields
     """Options of the fault `reject` by which the vendor says that a record is not there."""
-    write_faults: Mapping[FaultKind, type[AdapterError]] = field(default_factory=dict)
 
 
 PSAS: dict[str, PsaFacts] = {
@@ -345,17 +342,18 @@ async def behind(scene: Scene[Psa], kind: str) -> RecordRef:
 
 ACTS: tuple[Act[Psa], ...] = (
     Act("provision_client", provision_client, has_client, nothing),
-    Act("remove_client", remove_client, has_client, with_client, calls=2),
+    Act("remove_client", remove_client, has_client, with_client, calls=2, undo=True),
     # With its manager and, once for each rate card, that card's currency.
     Act("provision_project", provision_project, has_project, with_client, calls=3),
     # With a look at what must not go with it: time, expenses, invoices.
-    Act("remove_project", remove_project, has_project, with_project, calls=5),
+    Act("remove_project", remove_project, has_project, with_project, calls=5, undo=True),
     Act("provision_tasks", provision_tasks, has_tasks, with_project),
-    Act("remove_tasks", remove_tasks, has_tasks, with_tasks, calls=2),
+    Act("remove_tasks", remove_tasks, has_tasks, with_tasks, calls=2, undo=True),
     Act("provision_milestones", provision_milestones, has_milestones, with_project),
-    Act("remove_milestones", remove_milestones, has_milestones, with_milestones, calls=2),
+    Act(
+        "remove_milestones", remove_milestones, has_milestones, with_milestones, calls=2, undo=True
+    ),
     Act("write_erp_link", write_link, has_link, with_project),
     Act("clear_erp_link", clear_link, has_link, with_link, calls=2),
     Act("open_for_time", open_for_time, is_open, with_project),
 )
-EACH_ACT = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)

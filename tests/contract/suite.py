@@ -64,6 +64,8 @@ class Scene(Generic[C]):
     adapter: C
     exit: AsyncExitStack
     seen: int = 0
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What an act's `prepare` found out and its `perform` needs."""
     _credentials: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -153,6 +155,10 @@ class Act(Generic[C]):
     prepare: Callable[[Scene[C]], Awaitable[None]]
     calls: int = 1
     """Vendor calls that it takes."""
+    undo: bool = False
+    """Whether the vendor's refusal is one to undo."""
+    match: Mapping[str, JsonValue] = field(default_factory=lambda: {"write": True})
+    """Which of its calls a fault is for."""
 
 
 def connected(

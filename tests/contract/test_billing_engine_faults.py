@@ -1,12 +1,11 @@
 """What each write and look of a billing engine costs, and what it says when something fails."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
-from adapters.billing_engine import BillingEngine
 from adapters.errors import (
     AdapterError,
     ContractBroken,
@@ -16,29 +15,33 @@ from adapters.errors import (
     Rejected,
     Transient,
 )
+from adapters.invoicing import BillingEngine, Invoicing
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
 from tests.contract.engine_role import (
+    ACTS,
     CLIENT,
     CLIENT_KEY,
+    STEPS,
+    VENDOR,
+    StripeAccount,
+    at,
+    opened,
+)
+from tests.contract.faults import Failure, Look, LookFaults, WriteFaults
+from tests.contract.invoicing_faults import FaultSuite
+from tests.contract.invoicing_role import (
     CREDIT_KEY,
-    DRAFT_KEY,
-    EACH_ACT,
-    ENGINES,
-    client,
-    credit_wish,
-    expected,
-    facts,
-    issued,
-    wish,
+    EACH_MOVE,
+    INVOICE_KEY,
+    InvoicingAccount,
+    Move,
+    let_go,
+    prepare,
 )
 from tests.contract.suite import (
     IMPATIENT_SECONDS,
-    READ_FAULTS,
-    SLOW_SECONDS,
-    WITH_EFFECT,
     WRITE_FAULTS,
-    Act,
     Scene,
     open_scene,
 )
@@ -46,136 +49,93 @@ from tests.contract.suite import (
 pytestmark = pytest.mark.contract
 
 ANSWERED = (FaultKind.REJECT, FaultKind.FAIL_BEFORE, FaultKind.FAIL_AFTER)
-FAILURES = [*((kind, False) for kind in WRITE_FAULTS), *((kind, True) for kind in ANSWERED)]
+FAILURES = tuple(
+    Failure(kind, {"options": {"stored": stored}}, f"{kind}{' stored' if stored else ''}")
+    for kind in WRITE_FAULTS
+    for stored in ((False, True) if kind in ANSWERED else (False,))
+)
+"""`stored`: the vendor keeps its failure under the key, and gives it again for a day."""
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=ENGINES)
-async def scene(
-    request: pytest.FixtureRequest, control: Control
-) -> AsyncIterator[Scene[BillingEngine]]:
-    async with open_scene(control, request.param) as opened:
-        yield opened
+@pytest_asyncio.fixture(loop_scope="session")
+async def scene(control: Control) -> AsyncIterator[Scene[BillingEngine]]:
+    async with open_scene(control, VENDOR) as fresh:
+        yield fresh
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def account(control: Control) -> AsyncIterator[StripeAccount]:
+    async with open_scene(control, VENDOR) as fresh:
+        yield await opened(fresh)
 
 
 class TestCalls:
-    @EACH_ACT
-    async def test_each_write_takes_no_more_calls_than_it_needs(
-        self, scene: Scene[BillingEngine], act: Act[BillingEngine]
+    async def test_each_look_takes_as_few_calls_as_what_hangs_on_it(
+        self, account: StripeAccount
     ) -> None:
-        await act.prepare(scene)
-        await scene.calls()
-
-        await act.perform(scene)
-
-        assert len(await scene.calls()) == act.calls
-
-    async def test_each_look_takes_two_calls_at_most(self, scene: Scene[BillingEngine]) -> None:
-        engine = scene.adapter
-        invoice = await issued(scene)
-        request, credit = await wish(scene), await credit_wish(scene)
-        await scene.calls()
-
+        port, invoice = account.port, (await account.issued()).record
+        request, credit = await account.wish(), account.credit_wish(invoice)
+        await account.scene.calls()
         for calls, look in (
-            (2, engine.find_client(CLIENT_KEY)),
-            (1, engine.find_draft(DRAFT_KEY, request)),
-            (1, engine.read_invoice(invoice.record)),
-            (1, engine.find_credit(CREDIT_KEY, credit)),
+            (2, port.find_client(CLIENT_KEY)),
+            (1, port.find_invoice(INVOICE_KEY, request)),
+            (1, port.read_invoice(invoice)),
+            (1, port.find_credit(CREDIT_KEY, credit)),
         ):
             await look
-            assert len(await scene.calls()) == calls
+            assert len(await account.scene.calls()) == calls
+
+        await port.provision_credit(CREDIT_KEY, credit)
+        await account.pay(invoice, "100")
+        await account.scene.calls()
+        await port.read_invoice(invoice)
+
+        # the invoice, its payments, their refunds and disputes, its credit notes
+        assert len(await account.scene.calls()) == 5
 
 
-class TestFaults:
-    @pytest.mark.parametrize(("kind", "stored"), FAILURES)
-    @EACH_ACT
-    async def test_a_failed_write_says_what_it_left_and_can_be_repeated(
-        self,
-        scene: Scene[BillingEngine],
-        act: Act[BillingEngine],
-        kind: FaultKind,
-        stored: bool,
+class TestFaults(WriteFaults[BillingEngine], LookFaults[BillingEngine]):
+    ACTS = ACTS
+    FAILURES = FAILURES
+    SIGN_INS = {"": Forbidden}
+
+    async def looks(self, scene: Scene[BillingEngine]) -> tuple[Look, ...]:
+        return (lambda: scene.adapter.find_client(CLIENT_KEY),)
+
+
+class TestInvoicing(FaultSuite):
+    async def impatient(self, account: InvoicingAccount) -> Invoicing:
+        return await cast(StripeAccount, account).with_settings({}, seconds=IMPATIENT_SECONDS)
+
+    @pytest.mark.parametrize("effect", ["before", "after"])
+    @EACH_MOVE
+    async def test_a_late_answer_leaves_the_outcome_unknown_and_a_late_write_does_no_harm(
+        self, account: InvoicingAccount, move: Move, effect: str
     ) -> None:
-        """`stored`: the vendor keeps its failure under the key, and gives it again for a day."""
-        await act.prepare(scene)
-        stood = await act.landed(scene)
-        fault = await scene.fault(kind, write=True, options={"stored": stored})
-
-        with pytest.raises(AdapterError) as caught:
-            await act.perform(scene)
-
-        wanted = expected(scene, act, kind) or WRITE_FAULTS[kind]
-        assert isinstance(caught.value, wanted)  # type: ignore[arg-type]
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        assert (await act.landed(scene) is not stood) is (kind in WITH_EFFECT)
-
-        await act.perform(scene)
-        repeated = await scene.state()
-        assert await act.landed(scene) is not stood
-        await act.perform(scene)
-        assert await scene.state() == repeated
-
-    @EACH_ACT
-    async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
-        self, scene: Scene[BillingEngine], act: Act[BillingEngine]
-    ) -> None:
-        await act.prepare(scene)
+        """By its key a write that is still under way is told from a new one: that waits."""
+        scene = account.scene
+        await prepare(account, move)
+        stood = await move.landed(account)
         patient = scene.adapter
-        scene.adapter = await scene.another(seconds=IMPATIENT_SECONDS)
-        fault = await scene.fault(FaultKind.HOLD, write=True)
-
-        with pytest.raises(OutcomeUnknown):
-            await act.perform(scene)
-
+        scene.adapter = await self.impatient(account)
+        fault = await scene.fault(FaultKind.HOLD, write=True, effect=effect)
+        for _ in range(1 if move.name == "remove_invoice" else 2):
+            with pytest.raises(OutcomeUnknown):
+                await move.perform(account)
         scene.adapter = patient
         await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
+
+        await let_go(scene, fault)
         await scene.control.clear_faults(scene.vendor, scene.name)
-        await act.perform(scene)
-        settled = await scene.state()
-        await act.perform(scene)
-        assert await scene.state() == settled
+        await move.perform(account)
+        settled = await account.state()
+        await move.perform(account)
 
-    @EACH_ACT
-    async def test_a_key_that_is_void_is_told_before_any_effect(
-        self, scene: Scene[BillingEngine], act: Act[BillingEngine]
-    ) -> None:
-        await act.prepare(scene)
-        stood = await act.landed(scene)
-        await scene.fault(FaultKind.EXPIRE_AUTH, write=True)
+        assert await account.state() == settled
+        assert await move.landed(account) is not stood
 
-        with pytest.raises(Forbidden):
-            await act.perform(scene)
 
-        assert await act.landed(scene) is stood
-
-    @pytest.mark.parametrize("kind", READ_FAULTS)
-    async def test_a_failed_look_is_tried_again_or_parks(
-        self, scene: Scene[BillingEngine], kind: FaultKind
-    ) -> None:
-        engine = scene.adapter
-        invoice = await issued(scene)
-        request, credit = await wish(scene), await credit_wish(scene)
-        looks = (
-            lambda: engine.find_client(CLIENT_KEY),
-            lambda: engine.find_draft(DRAFT_KEY, request),
-            lambda: engine.read_invoice(invoice.record),
-            lambda: engine.find_credit(CREDIT_KEY, credit),
-        )
-        for look in looks:
-            seen = await look()
-            await scene.fault(kind)
-            with pytest.raises(READ_FAULTS[kind]):
-                await look()
-            assert await look() == seen
-
-    async def test_a_look_that_takes_too_long_is_tried_again(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        impatient = await scene.another(seconds=IMPATIENT_SECONDS)
-        await scene.fault(FaultKind.SLOW, seconds=SLOW_SECONDS)
-
-        with pytest.raises(Transient):
-            await impatient.find_client(CLIENT_KEY)
-
+class TestWhatElseFails:
     async def test_failures_that_are_kept_for_a_day_do_not_block_it(
         self, scene: Scene[BillingEngine]
     ) -> None:
@@ -184,27 +144,27 @@ class TestFaults:
             with pytest.raises((OutcomeUnknown, Transient)):
                 await scene.adapter.provision_client(CLIENT_KEY, CLIENT)
 
-        record = await client(scene)
+        record = await at(scene).client()
 
         assert await scene.adapter.find_client(CLIENT_KEY) == record
 
     async def test_every_way_to_sign_in_works(self, scene: Scene[BillingEngine]) -> None:
-        for kind in facts(scene).sign_ins:
+        for kind in ("", "restricted"):
             adapter = await scene.another(kind=kind)
             assert await adapter.find_client(CLIENT_KEY) is None
 
     async def test_a_refused_body_can_be_corrected_under_the_same_key(
         self, scene: Scene[BillingEngine]
     ) -> None:
-        request = await wish(scene)
+        request = await at(scene).wish()
         await scene.fault(FaultKind.REJECT, write=True, options={"stored": True})
         with pytest.raises(Rejected):
-            await scene.adapter.provision_draft(DRAFT_KEY, request)
+            await scene.adapter.provision_invoice(INVOICE_KEY, request)
         corrected = request.model_copy(update={"payment_days": 45})
 
-        made = await scene.adapter.provision_draft(DRAFT_KEY, corrected)
+        made = await scene.adapter.provision_invoice(INVOICE_KEY, corrected)
 
-        assert await scene.adapter.find_draft(DRAFT_KEY, corrected) == made
+        assert await scene.adapter.find_invoice(INVOICE_KEY, corrected) == made
 
 
 class TestChecks:
@@ -216,7 +176,7 @@ class TestChecks:
         settings = {"product": product, "tax_rates": {"standard": [rate["id"]]}}
         adapter = await scene.another(settings=settings)  # type: ignore[arg-type]
 
-        assert [check.name for check in adapter.checks()] == facts(scene).steps
+        assert [check.name for check in adapter.checks()] == STEPS
         assert [bool(await check.run()) for check in adapter.checks()] == [True] * 5
         calls = await scene.control.calls(scene.vendor, scene.name)
         assert {call["effect"] for call in calls} == {"none"}

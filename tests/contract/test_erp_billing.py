@@ -1,16 +1,15 @@
 """What every ERP does with approved time: its books, charges on hold, cost, and taking back."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
 
 from adapters.errors import (
-    AdapterError,
     ClosedPeriod,
     Invalid,
     MissingMapping,
@@ -28,11 +27,10 @@ from canonical.records import RecordRef, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
 from tests.contract.erp_role import project
+from tests.contract.faults import Look, LookFaults, WriteFaults
 from tests.contract.suite import (
     IMPATIENT_SECONDS,
-    READ_FAULTS,
-    WITH_EFFECT,
-    WRITE_FAULTS,
+    Act,
     Scene,
     open_scene,
 )
@@ -232,7 +230,7 @@ class TestCharges:
         await scene.adapter.remove_charges(many)
         assert len(await scene.calls()) == facts(scene).batch_calls
         with pytest.raises(Invalid):
-            await scene.adapter.post_charges(ids(101), charges(record, 101))
+            await scene.adapter.post_charges(ids(1_001), charges(record, 1_001))
 
     async def test_posting_twice_makes_each_once(self, scene: Scene[Erp]) -> None:
         record = await posted_charges(scene)
@@ -444,17 +442,6 @@ class TestCosts:
         assert len(await scene.adapter.find_costs(COST_IDS[2:])) == 1
 
 
-@dataclass(frozen=True)
-class Write:
-    """One write of the port, what was before it, and whether it can be seen to have happened."""
-
-    name: str
-    method: str
-    perform: Callable[[Scene[Erp], RecordRef], Awaitable[object]]
-    landed: Callable[[Scene[Erp]], Awaitable[bool]]
-    prepare: Callable[[Scene[Erp]], Awaitable[RecordRef]]
-
-
 async def has_charges(scene: Scene[Erp]) -> bool:
     return len(await scene.adapter.find_charges(CHARGE_IDS)) == 3
 
@@ -467,109 +454,61 @@ def hours(record: RecordRef) -> CostBatch:
     return costs(record, *costs(record).items[:2])
 
 
-async def posted_hours(scene: Scene[Erp]) -> RecordRef:
+async def posted_hours(scene: Scene[Erp]) -> None:
     record = await project(scene)
     await scene.adapter.post_costs(COST_IDS[:2], hours(record))
-    return record
 
 
-WRITES = (
-    Write(
-        "post_charges",
-        "PUT",
-        lambda scene, record: scene.adapter.post_charges(CHARGE_IDS, charges(record)),
-        has_charges,
-        project,
-    ),
-    Write(
-        "remove_charges",
-        "DELETE",
-        lambda scene, _: scene.adapter.remove_charges(CHARGE_IDS),
-        has_charges,
-        posted_charges,
-    ),
-    Write(
-        "post_costs",
-        "PUT",
-        lambda scene, record: scene.adapter.post_costs(COST_IDS[:2], hours(record)),
-        has_costs,
-        project,
-    ),
-    Write(
-        "remove_costs",
-        "DELETE",
-        lambda scene, _: scene.adapter.remove_costs(COST_IDS[:2]),
-        has_costs,
-        posted_hours,
-    ),
-)
-EACH_WRITE = pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
+async def with_project(scene: Scene[Erp]) -> None:
+    scene.kept["project"] = await project(scene)
 
 
-class TestFaults:
-    @pytest.mark.parametrize("kind", WRITE_FAULTS)
-    @EACH_WRITE
-    async def test_a_failed_write_says_what_it_left_and_can_be_repeated(
-        self, scene: Scene[Erp], write: Write, kind: FaultKind
-    ) -> None:
-        record = await write.prepare(scene)
-        stood = await write.landed(scene)
-        fault = await scene.control.add_fault(
-            scene.vendor, scene.name, {"method": write.method}, kind
+async def with_charges(scene: Scene[Erp]) -> None:
+    await posted_charges(scene)
+
+
+async def post_charges(scene: Scene[Erp]) -> object:
+    return await scene.adapter.post_charges(CHARGE_IDS, charges(scene.kept["project"]))
+
+
+async def post_hours(scene: Scene[Erp]) -> object:
+    return await scene.adapter.post_costs(COST_IDS[:2], hours(scene.kept["project"]))
+
+
+async def remove_charges(scene: Scene[Erp]) -> object:
+    return await scene.adapter.remove_charges(CHARGE_IDS)
+
+
+async def remove_hours(scene: Scene[Erp]) -> object:
+    return await scene.adapter.remove_costs(COST_IDS[:2])
+
+
+def _act(name: str, method: str, *how: Any, calls: int) -> Act[Erp]:
+    """Return an act whose writes are told by their method: queries are posted too."""
+    return Act(name, *how, calls=calls, match={"method": method})
+
+
+class TestFaults(WriteFaults[Erp], LookFaults[Erp]):
+    ACTS = (
+        _act("post_charges", "PUT", post_charges, has_charges, with_project, calls=4),
+        _act("remove_charges", "DELETE", remove_charges, has_charges, with_charges, calls=4),
+        _act("post_costs", "PUT", post_hours, has_costs, with_project, calls=4),
+        _act("remove_costs", "DELETE", remove_hours, has_costs, posted_hours, calls=4),
+    )
+    SIGN_INS = {"client_credentials": None}
+
+    async def looks(self, scene: Scene[Erp]) -> tuple[Look, ...]:
+        await posted_charges(scene)
+        return (
+            lambda: scene.adapter.read_period("2", NOVEMBER),
+            lambda: scene.adapter.read_open_period("2", NOVEMBER),
+            lambda: scene.adapter.read_exchange_rates(("USD", "EUR"), NOVEMBER, NOVEMBER),
+            lambda: scene.adapter.find_charges(CHARGE_IDS),
+            lambda: scene.adapter.find_costs(COST_IDS),
         )
 
-        with pytest.raises(AdapterError) as caught:
-            await write.perform(scene, record)
 
-        assert isinstance(caught.value, WRITE_FAULTS[kind])
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        assert (await write.landed(scene) is not stood) is (kind in WITH_EFFECT)
-        await write.perform(scene, record)
-        repeated = await scene.state()
-        assert await write.landed(scene) is not stood
-        await write.perform(scene, record)
-        assert await scene.state() == repeated
-
-    @EACH_WRITE
-    async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
-        self, scene: Scene[Erp], write: Write
-    ) -> None:
-        record = await write.prepare(scene)
-        stood = await write.landed(scene)
-        patient = scene.adapter
-        scene.adapter = await scene.another(seconds=IMPATIENT_SECONDS)
-        fault = await scene.control.add_fault(
-            scene.vendor, scene.name, {"method": write.method}, FaultKind.HOLD
-        )
-
-        with pytest.raises(OutcomeUnknown):
-            await write.perform(scene, record)
-
-        scene.adapter = patient
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        await scene.control.clear_faults(scene.vendor, scene.name)
-        await write.perform(scene, record)
-        settled = await scene.state()
-        assert await write.landed(scene) is not stood
-        await write.perform(scene, record)
-        assert await scene.state() == settled
-
-    @EACH_WRITE
-    async def test_an_expired_session_is_renewed_once(
-        self, scene: Scene[Erp], write: Write
-    ) -> None:
-        record = await write.prepare(scene)
-        stood = await write.landed(scene)
-        scene.adapter = await scene.another(kind="client_credentials")
-        await write.landed(scene)  # signs in
-        await scene.control.add_fault(
-            scene.vendor, scene.name, {"method": write.method}, FaultKind.EXPIRE_AUTH
-        )
-
-        await write.perform(scene, record)
-
-        assert await write.landed(scene) is not stood
-
+class TestWhatElseFails:
     async def test_a_job_that_cannot_be_seen_leaves_the_outcome_unknown_and_is_followed_later(
         self, scene: Scene[Erp]
     ) -> None:
@@ -595,26 +534,6 @@ class TestFaults:
 
         with pytest.raises(OutcomeUnknown):
             await scene.adapter.post_charges(CHARGE_IDS, charges(record))
-
-    @pytest.mark.parametrize("kind", READ_FAULTS)
-    async def test_a_failed_look_is_tried_again_or_parks(
-        self, scene: Scene[Erp], kind: FaultKind
-    ) -> None:
-        await posted_charges(scene)
-        erp, days = scene.adapter, (NOVEMBER, NOVEMBER)
-        looks: tuple[Callable[[], Awaitable[object]], ...] = (
-            lambda: erp.read_period("2", NOVEMBER),
-            lambda: erp.read_open_period("2", NOVEMBER),
-            lambda: erp.read_exchange_rates(("USD", "EUR"), *days),
-            lambda: erp.find_charges(CHARGE_IDS),
-            lambda: erp.find_costs(COST_IDS),
-        )
-        for look in looks:
-            seen = await look()
-            await scene.fault(kind)
-            with pytest.raises(READ_FAULTS[kind]):
-                await look()
-            assert await look() == seen
 
     async def test_the_books_cannot_be_read_so_nothing_is_sent(self, scene: Scene[Erp]) -> None:
         record = await project(scene)

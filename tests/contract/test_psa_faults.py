@@ -1,27 +1,25 @@
 """What each write and look of a PSA costs, and what it says when something goes wrong."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from adapters.errors import (
-    AdapterError,
     Forbidden,
     OutcomeUnknown,
     Rejected,
     Transient,
-    UndoRefused,
 )
 from adapters.ports import Psa
 from canonical.records import UndoReceipt, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
+from tests.contract.faults import Look, LookFaults, WriteFaults
 from tests.contract.psa_role import (
     ACTS,
     CLIENT,
     CLIENT_KEY,
-    EACH_ACT,
     MILESTONES_KEY,
     PROJECT_KEY,
     PSAS,
@@ -33,11 +31,6 @@ from tests.contract.psa_role import (
     tasks,
 )
 from tests.contract.suite import (
-    IMPATIENT_SECONDS,
-    READ_FAULTS,
-    SLOW_SECONDS,
-    WITH_EFFECT,
-    WRITE_FAULTS,
     Act,
     Scene,
     open_scene,
@@ -52,52 +45,7 @@ async def scene(request: pytest.FixtureRequest, control: Control) -> AsyncIterat
         yield opened
 
 
-async def looks(scene: Scene[Psa]) -> tuple[Callable[[], Awaitable[object]], ...]:
-    """Return every look of the port at what is there."""
-    psa, record = scene.adapter, await project(scene)
-    await client(scene)
-    await tasks(scene)
-    await milestones(scene)
-    return (
-        lambda: psa.find_client(CLIENT_KEY),
-        lambda: psa.find_project(PROJECT_KEY),
-        lambda: psa.find_tasks(TASKS_KEY, record),
-        lambda: psa.find_milestones(MILESTONES_KEY, record),
-        lambda: psa.read_erp_link(record),
-        lambda: psa.is_open_for_time(record),
-    )
-
-
-async def perform_again(scene: Scene[Psa], act: Act[Psa]) -> None:
-    """Do the act as its caller does: what is there is not made a second time."""
-    if act.name.startswith("provision_") and await act.landed(scene):
-        return
-    await act.perform(scene)
-
-
-async def state(scene: Scene[Psa]) -> list[tuple[str, str, str]]:
-    """Return all live records, without when they were written last."""
-    return [
-        (each["type"], each["id"], repr({**each["fields"], facts(scene).stamp: None}))
-        for each in await scene.records()
-    ]
-
-
 class TestCalls:
-    @EACH_ACT
-    async def test_each_act_takes_no_more_calls_than_it_needs_and_one_write(
-        self, scene: Scene[Psa], act: Act[Psa]
-    ) -> None:
-        await act.prepare(scene)
-        scene.adapter = await scene.another()
-        await scene.calls()
-
-        await act.perform(scene)
-
-        calls = await scene.calls()
-        assert len(calls) == act.calls
-        assert sum(method != "GET" for method, _ in calls) == 1
-
     async def test_a_rate_card_is_asked_once(self, scene: Scene[Psa]) -> None:
         for _ in range(2):
             await project(scene)
@@ -107,84 +55,46 @@ class TestCalls:
         assert len(asked) == 1
 
     async def test_each_look_is_one_call(self, scene: Scene[Psa]) -> None:
-        for look in await looks(scene):
+        for look in await TestFaults().looks(scene):
             await scene.calls()
             await look()
             assert len(await scene.calls()) == 1
 
 
-class TestFaults:
-    @pytest.mark.parametrize("kind", WRITE_FAULTS)
-    @EACH_ACT
-    async def test_a_failed_write_says_what_it_left_and_can_be_repeated(
-        self, scene: Scene[Psa], act: Act[Psa], kind: FaultKind
-    ) -> None:
-        await act.prepare(scene)
-        stood = await act.landed(scene)
-        fault = await scene.fault(kind, write=True)
+class TestFaults(WriteFaults[Psa], LookFaults[Psa]):
+    ACTS = ACTS
+    SIGN_INS = {"": Forbidden}
+    ONE_WRITE = True
 
-        with pytest.raises(AdapterError) as caught:
-            await act.perform(scene)
+    async def again(self, scene: Scene[Psa], act: Act[Psa]) -> None:
+        """What is there is not made a second time."""
+        if act.name.startswith("provision_") and await act.landed(scene):
+            return
+        await act.perform(scene)
 
-        expected = {**WRITE_FAULTS, **facts(scene).write_faults}[kind]
-        if kind is FaultKind.REJECT and act.name.startswith("remove_"):
-            expected = UndoRefused
-        assert isinstance(caught.value, expected)
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        assert (await act.landed(scene) is not stood) is (kind in WITH_EFFECT)
+    async def state(self, scene: Scene[Psa]) -> list[tuple[str, str, str]]:
+        """Without when a note was written last."""
+        return [
+            (each["type"], each["id"], repr({**each["fields"], facts(scene).stamp: None}))
+            for each in await scene.records()
+        ]
 
-        await perform_again(scene, act)
-        repeated = await state(scene)
-        assert await act.landed(scene) is not stood
-        await perform_again(scene, act)
-        assert await state(scene) == repeated
+    async def looks(self, scene: Scene[Psa]) -> tuple[Look, ...]:
+        record = await project(scene)
+        await client(scene)
+        await tasks(scene)
+        await milestones(scene)
+        return (
+            lambda: scene.adapter.find_client(CLIENT_KEY),
+            lambda: scene.adapter.find_project(PROJECT_KEY),
+            lambda: scene.adapter.find_tasks(TASKS_KEY, record),
+            lambda: scene.adapter.find_milestones(MILESTONES_KEY, record),
+            lambda: scene.adapter.read_erp_link(record),
+            lambda: scene.adapter.is_open_for_time(record),
+        )
 
-    @EACH_ACT
-    async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
-        self, scene: Scene[Psa], act: Act[Psa]
-    ) -> None:
-        await act.prepare(scene)
-        stood = await act.landed(scene)
-        patient = scene.adapter
-        scene.adapter = await scene.another(seconds=IMPATIENT_SECONDS)
-        fault = await scene.fault(FaultKind.HOLD, write=True)
 
-        with pytest.raises(OutcomeUnknown):
-            await act.perform(scene)
-
-        scene.adapter = patient
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        await scene.control.clear_faults(scene.vendor, scene.name)
-        await perform_again(scene, act)
-        settled = await state(scene)
-        assert await act.landed(scene) is not stood
-        await perform_again(scene, act)
-        assert await state(scene) == settled
-
-    @EACH_ACT
-    async def test_a_void_token_is_refused_without_effect_and_never_reads_as_absent_or_used(
-        self, scene: Scene[Psa], act: Act[Psa]
-    ) -> None:
-        await act.prepare(scene)
-        stood = await act.landed(scene)
-        await scene.fault(FaultKind.EXPIRE_AUTH, write=True)
-
-        with pytest.raises(Forbidden):
-            await act.perform(scene)
-
-        assert await act.landed(scene) is stood
-
-    @pytest.mark.parametrize("kind", READ_FAULTS)
-    async def test_a_failed_look_is_tried_again_or_parks(
-        self, scene: Scene[Psa], kind: FaultKind
-    ) -> None:
-        for look in await looks(scene):
-            seen = await look()
-            await scene.fault(kind)
-            with pytest.raises(READ_FAULTS[kind]):
-                await look()
-            assert await look() == seen
-
+class TestWhatElseFails:
     @pytest.mark.parametrize(
         "act", [act for act in ACTS if act.calls > 1], ids=lambda act: act.name
     )
@@ -216,13 +126,6 @@ class TestFaults:
 
         assert isinstance(undone, UndoReceipt)
         assert undone.result is UndoResult.ABSENT
-
-    async def test_a_look_that_takes_too_long_is_tried_again(self, scene: Scene[Psa]) -> None:
-        impatient = await scene.another(seconds=IMPATIENT_SECONDS)
-        await scene.fault(FaultKind.SLOW, seconds=SLOW_SECONDS)
-
-        with pytest.raises(Transient):
-            await impatient.find_client(CLIENT_KEY)
 
     async def test_what_a_search_misses_is_not_made_twice(self, scene: Scene[Psa]) -> None:
         await scene.control.add_fault(scene.vendor, scene.name, {}, FaultKind.STALE_SEARCH)

@@ -1,6 +1,6 @@
 """What every PSA does with time and expenses: read them whole, tell changes, reserve and free."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,6 @@ import pytest_asyncio
 from pydantic import JsonValue
 
 from adapters.errors import (
-    AdapterError,
     Forbidden,
     Invalid,
     OutcomeUnknown,
@@ -26,11 +25,9 @@ from canonical.money import Money
 from canonical.records import RecordRef, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
+from tests.contract.faults import Look, LookFaults, WriteFaults
 from tests.contract.suite import (
-    IMPATIENT_SECONDS,
-    READ_FAULTS,
-    WITH_EFFECT,
-    WRITE_FAULTS,
+    Act,
     Scene,
     open_scene,
 )
@@ -520,141 +517,61 @@ class TestReservations:
         assert (await read(scene, ref.kind, id_)).reservation_id == made.record.id
 
 
-Chosen = tuple[EntryRef, ...]
-
-
-@dataclass(frozen=True)
-class Write:
-    """One write of the port, and how to come before it."""
-
-    name: str
-    calls: int
-    perform: Callable[[Scene[Psa], Chosen], Awaitable[object]]
-    prepare: Callable[[Scene[Psa]], Awaitable[Chosen]]
-
-
 async def is_reserved(scene: Scene[Psa]) -> bool:
     return await scene.adapter.find_reservation(KEY) is not None
 
 
-async def reserved(scene: Scene[Psa]) -> Chosen:
-    chosen = await refs(scene)
-    await reserve(scene, chosen)
-    return chosen
+async def chosen(scene: Scene[Psa]) -> None:
+    scene.kept["entries"] = await refs(scene)
 
 
-async def perform_again(scene: Scene[Psa], write: Write, chosen: Chosen) -> None:
-    """Do it as its caller does: what is there is not made a second time."""
-    if write.name == "reserve_entries" and await is_reserved(scene):
-        return
-    await write.perform(scene, chosen)
+async def reserved(scene: Scene[Psa]) -> None:
+    await chosen(scene)
+    await reserve_chosen(scene)
 
 
-WRITES = (
-    Write("reserve_entries", 1, reserve, refs),
-    Write(
-        "remove_reservation",
-        2,
-        lambda scene, _: scene.adapter.remove_reservation(KEY, None),
-        reserved,
-    ),
-)
-EACH_WRITE = pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
+async def reserve_chosen(scene: Scene[Psa]) -> object:
+    return await reserve(scene, scene.kept["entries"])
 
 
-class TestFaults:
-    @EACH_WRITE
-    async def test_each_write_takes_no_more_calls_than_it_needs(
-        self, scene: Scene[Psa], write: Write
-    ) -> None:
-        chosen = await write.prepare(scene)
-        await scene.calls()
+async def remove_reservation(scene: Scene[Psa]) -> object:
+    return await scene.adapter.remove_reservation(KEY, None)
 
-        await write.perform(scene, chosen)
 
-        assert len(await scene.calls()) == write.calls
+class TestFaults(WriteFaults[Psa], LookFaults[Psa]):
+    ACTS = (
+        Act("reserve_entries", reserve_chosen, is_reserved, chosen),
+        Act("remove_reservation", remove_reservation, is_reserved, reserved, calls=2, undo=True),
+    )
+    SIGN_INS = {"": Forbidden}
 
-    @pytest.mark.parametrize("kind", WRITE_FAULTS)
-    @EACH_WRITE
-    async def test_a_failed_write_says_what_it_left_and_can_be_repeated(
-        self, scene: Scene[Psa], write: Write, kind: FaultKind
-    ) -> None:
-        chosen = await write.prepare(scene)
-        stood = await is_reserved(scene)
-        fault = await scene.fault(kind, write=True)
+    async def again(self, scene: Scene[Psa], act: Act[Psa]) -> None:
+        """What is there is not made a second time."""
+        if act.name == "reserve_entries" and await act.landed(scene):
+            return
+        await act.perform(scene)
 
-        with pytest.raises(AdapterError) as caught:
-            await write.perform(scene, chosen)
+    async def looks(self, scene: Scene[Psa]) -> tuple[Look, ...]:
+        await reserved(scene)
+        entries = scene.kept["entries"]
+        known = await scene.adapter.read_entries(entries[:1])
+        return (
+            lambda: scene.adapter.read_entries(entries),
+            lambda: refs(scene),
+            lambda: scene.adapter.entries_of_submission("timesheet", known[0].submission_id),
+            lambda: changes(scene),
+            lambda: scene.adapter.find_reservation(KEY),
+        )
 
-        refused = kind is FaultKind.REJECT and write.name.startswith("remove_")
-        assert isinstance(caught.value, UndoRefused if refused else WRITE_FAULTS[kind])
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        assert (await is_reserved(scene) is not stood) is (kind in WITH_EFFECT)
-        await perform_again(scene, write, chosen)
-        repeated = await scene.state()
-        assert await is_reserved(scene) is not stood
-        await perform_again(scene, write, chosen)
-        assert await scene.state() == repeated
 
-    @EACH_WRITE
-    async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
-        self, scene: Scene[Psa], write: Write
-    ) -> None:
-        chosen = await write.prepare(scene)
-        stood = await is_reserved(scene)
-        patient = scene.adapter
-        scene.adapter = await scene.another(seconds=IMPATIENT_SECONDS)
-        fault = await scene.fault(FaultKind.HOLD, write=True)
-
-        with pytest.raises(OutcomeUnknown):
-            await write.perform(scene, chosen)
-
-        scene.adapter = patient
-        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
-        await scene.control.clear_faults(scene.vendor, scene.name)
-        await perform_again(scene, write, chosen)
-        assert await is_reserved(scene) is not stood
-
-    @EACH_WRITE
-    async def test_a_void_token_is_refused_without_effect(
-        self, scene: Scene[Psa], write: Write
-    ) -> None:
-        chosen = await write.prepare(scene)
-        stood = await is_reserved(scene)
-        await scene.fault(FaultKind.EXPIRE_AUTH, write=True)
-
-        with pytest.raises(Forbidden):
-            await write.perform(scene, chosen)
-
-        assert await is_reserved(scene) is stood
-
+class TestWhatElseFails:
     async def test_one_of_ours_that_a_look_missed_is_looked_for_again(
         self, scene: Scene[Psa]
     ) -> None:
-        chosen = await reserved(scene)
+        await reserved(scene)
         before = await scene.state()
 
         with pytest.raises(OutcomeUnknown):
-            await reserve(scene, chosen)
+            await reserve_chosen(scene)
 
         assert await scene.state() == before
-
-    @pytest.mark.parametrize("kind", READ_FAULTS)
-    async def test_a_failed_look_is_tried_again_or_parks(
-        self, scene: Scene[Psa], kind: FaultKind
-    ) -> None:
-        psa, chosen = scene.adapter, await reserved(scene)
-        known = await psa.read_entries(chosen[:1])
-        looks: tuple[Callable[[], Awaitable[object]], ...] = (
-            lambda: psa.read_entries(chosen),
-            lambda: refs(scene),
-            lambda: psa.entries_of_submission("timesheet", known[0].submission_id),
-            lambda: changes(scene),
-            lambda: psa.find_reservation(KEY),
-        )
-        for look in looks:
-            seen = await look()
-            await scene.fault(kind)
-            with pytest.raises(READ_FAULTS[kind]):
-                await look()
-            assert await look() == seen

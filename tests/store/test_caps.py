@@ -10,7 +10,7 @@ from sqlalchemy import text
 from canonical.engagement import CapBase
 from canonical.entries import Entry, EntryKind
 from canonical.rating import Rated
-from canonical.standing import Allocation, CapStanding, RetainerStanding
+from canonical.standing import Allocation, CapStanding, CapWarning, RetainerStanding
 from store import Store
 from store.database import Database
 from store.errors import Conflict
@@ -106,6 +106,27 @@ async def test_allocation_that_exceeds_cap_is_refused_by_database(store: Store) 
 
     with pytest.raises(Conflict, match="not_exceeded"):
         await store.runs.place(key, greedy, DAY)
+
+
+async def test_warnings_are_told_of_runs_that_stand(store: Store) -> None:
+    await store.engagements.put(contract(cap=120))
+    await store.entries.take_in([time_entry("1")], SEEN)
+    key = await claim_and_rate(store)
+
+    def warned(
+        rated: Sequence[Rated],
+        caps: Sequence[CapStanding],
+        retainers: Sequence[RetainerStanding],
+    ) -> Allocation:
+        warning = CapWarning(cap="line", percent=80, ref=rated[0].ref, text="used to 80 %")
+        return allocate(rated, caps, retainers).model_copy(update={"warnings": (warning,)})
+
+    await store.runs.place(key, warned, DAY)
+    (told,) = await store.subledger.warnings(PSA, PROJECT)
+    assert (told.run_key, told.number, told.text) == (key, 1, "used to 80 %")
+    assert await store.subledger.warnings(PSA, "another") == ()
+    await store.runs.unplace(key)
+    assert await store.subledger.warnings(PSA, PROJECT) == ()
 
 
 async def test_what_a_run_gives_back_is_free_only_once_it_is_handed_over(

@@ -52,8 +52,25 @@ async def test_workers_are_found_by_mail_in_any_case(store: Store) -> None:
     await store.master.put_workers("workday", [raised, maya])
     await store.master.put_workers("workday", [maya])
 
-    assert await store.master.workers(["Maya.Chen@example.com"]) == (maya, raised)
-    assert await store.master.workers(["nobody@example.com"]) == ()
+    assert await store.master.workers(["Maya.Chen@example.com"], "workday") == (maya, raised)
+    assert await store.master.workers(["nobody@example.com"], "workday") == ()
+
+
+async def test_what_one_hcm_says_of_a_person_is_nothing_to_the_other(store: Store) -> None:
+    maya = Worker(
+        id="E1003",
+        name="Maya Chen",
+        email="maya.chen@example.com",
+        legal_entity="US",
+        valid_from=date(2026, 1, 1),
+    )
+    other = maya.model_copy(update={"id": "W-7", "legal_entity": "DE"})
+    await store.master.put_workers("workday", [maya])
+    await store.master.put_workers("adp", [other])
+
+    assert await store.master.workers([maya.email], "workday") == (maya,)
+    assert await store.master.workers([maya.email], "adp") == (other,)
+    assert await store.master.workers([maya.email], "") == ()
 
 
 async def test_exchange_rate_read_again_is_replaced(store: Store) -> None:

@@ -12,6 +12,7 @@ from canonical.time_to_billing import TakenIn
 from store import Store
 from store.database import Database
 from store.errors import StoreError
+from store.tracks import PartRef, PostingLine, PreparedBatch
 from tests.store.billing import (
     DAY,
     PSA,
@@ -23,6 +24,7 @@ from tests.store.billing import (
     place,
     ref,
     time_entry,
+    usd,
 )
 
 LATER = SEEN + timedelta(hours=1)
@@ -156,6 +158,69 @@ async def test_entry_on_foreign_invoice_is_held_and_free_again_when_invoice_is_g
     await store.entries.take_in([time_entry("1")], LATER)
     why = await store.subledger.why(PSA, ref("1"))
     assert (why.holds, why.findings) == ((), ())
+
+
+async def test_hold_for_an_invoice_in_the_erp_outlives_a_reading_in_the_psa(store: Store) -> None:
+    key, item = await posted(store)
+    assert await store.runs.billed_outside(key, "netsuite", {item: "INV-9"}) == (ref("1"),)
+    await store.runs.billed_outside(key, "netsuite", {item: "INV-9"})
+    await store.runs.charges_removed(key)
+    await store.runs.unplace(key)
+    await store.runs.release(key)
+
+    await store.entries.take_in([time_entry("1")], LATER)
+    why = await store.subledger.why(PSA, ref("1"))
+    assert [hold.reason for hold in why.holds] == [HoldReason.BILLED_OUTSIDE]
+    assert [each.detail[:27] for each in why.findings] == ["on invoice INV-9 of netsuit"]
+
+    await store.subledger.unhold(PSA, [ref("1")], by="fiona")
+    await store.entries.take_in([time_entry("1")], LATER)
+    why = await store.subledger.why(PSA, ref("1"))
+    assert (why.holds, why.findings) == ((), ())
+
+
+async def test_charge_that_is_free_again_frees_its_entries(store: Store) -> None:
+    key, item = await posted(store)
+    await store.runs.billed_outside(key, "netsuite", {item: "INV-9"})
+
+    await store.runs.billed_here(key, [item])
+
+    why = await store.subledger.why(PSA, ref("1"))
+    assert (why.holds, why.findings) == ((), ())
+
+
+async def posted(store: Store) -> tuple[str, str]:
+    """Place one entry and prepare its charge; return the run and the charge's item."""
+    await store.engagements.put(contract())
+    await store.entries.take_in([time_entry("1")], SEEN)
+    key = await place(store)
+    line = PostingLine(item="1", amount=usd(120), parts=(PartRef(entry=ref("1"), number=1),))
+    batch = PreparedBatch(
+        kind="charges", number=1, connection="netsuite", document="{}", lines=(line,)
+    )
+    await store.runs.prepare(key, [batch])
+    await store.runs.charges_posted(key, {"1": "dt-1"})
+    return key, "1"
+
+
+async def test_another_address_of_the_same_person_is_the_same_version_read_again(
+    store: Store,
+) -> None:
+    await store.entries.take_in([time_entry("1", person_email="maia@example.com")], SEEN)
+    await store.subledger.hold(PSA, [ref("1")], owner="rating", reason=HoldReason.UNKNOWN_PERSON)
+
+    for _ in range(2):
+        await store.entries.take_in([time_entry("1", person_email="maya@example.com")], LATER)
+
+    trace = await store.subledger.trace(PSA, ref("1"))
+    assert [each.person_email for each in trace.approved_as] == [
+        "maia@example.com",
+        "maya@example.com",
+    ]
+    assert [each.state for each in trace.versions] == ["approved"]
+    assert (await store.subledger.why(PSA, ref("1"))).holds == ()
+    (entry,) = await store.runs.load(await claim(store))
+    assert entry.person_email == "maya@example.com"
 
 
 async def test_entry_on_our_own_reservation_is_no_finding(store: Store) -> None:

@@ -27,6 +27,11 @@ def temporal_binary() -> str:
     return found
 
 
+def server_arguments() -> list[str]:
+    """Return what a test's server is started with beside the SDK's own arguments."""
+    return [part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)]
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     """The server with all search attributes; tests share it and use workflow ids of their own."""
@@ -34,9 +39,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         data_converter=pydantic_data_converter,
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=[
-            part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)
-        ],
+        dev_server_extra_args=server_arguments(),
         dev_server_log_level="error",
     ) as env:
         yield env

@@ -22,13 +22,18 @@ from temporalio.worker import Worker
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
 from activities.crm import CrmActivities
+from activities.drafting import DraftActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.following import FollowingActivities
+from activities.issuing import IssuingActivities
+from activities.milestones import MilestoneActivities
 from activities.people import HcmActivities
 from activities.ports import Ports
 from activities.postings import PostingActivities
 from activities.psa import PsaActivities
 from activities.registration import implementations
+from activities.schedules import ScheduleActivities
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
@@ -37,9 +42,11 @@ from canonical.ids import Role
 from canonical.saga import Route, SagaResult, Verb, WorkItem, WorkItemKind
 from operations.billing import BillingDesk
 from operations.composition import vendor_queue
+from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
 from operations.workers import workflow_runner
 from policies.bundle import Bundle, load_bundle
+from policies.queue import Actor
 from simulators.kit import SimulatorStack
 from simulators.kit.control import Control
 from simulators.registry import load_vendors
@@ -62,7 +69,9 @@ PEOPLE = {
     "olivia": frozenset({"operator"}),
     "fiona": frozenset({"finance"}),
     "ada": frozenset({"admin"}),
+    "cara": frozenset({"controller"}),
 }
+ACTORS = {name: Actor(name, roles, f"{name}@example.com") for name, roles in PEOPLE.items()}
 
 T = TypeVar("T")
 
@@ -92,6 +101,9 @@ class CasePorts(Ports):
         return self._connected(connection)
 
     def hcm(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def issuer(self, connection: str) -> Any:
         return self._connected(connection)
 
     def _connected(self, connection: str) -> Any:
@@ -124,6 +136,7 @@ class World:
     desk: SagaDesk
     billing: BillingDesk
     """For it, the seeded month is open; a case names its connection at each call."""
+    queue: QueueDesk
     sweeper: SweepActivities
     route: dict[str, Any] = field(default_factory=dict)
     """What every route of new sagas gets: budgets, settle time, deadlines."""
@@ -255,8 +268,10 @@ def case_bundle(bundle: Bundle, crm: str) -> Bundle:
 
 
 @asynccontextmanager
-async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[World]:
-    """Run simulators and workers in this process."""
+async def open_world(
+    env: WorkflowEnvironment, store: Store, debounce: Callable[[Bundle], Bundle] = quick
+) -> AsyncIterator[World]:
+    """Run simulators and workers in this process; `debounce` sets that of billing periods."""
     async with AsyncExitStack() as exit_:
         stack = await exit_.enter_async_context(SimulatorStack(vendors=load_vendors()))
         control = await exit_.enter_async_context(Control(stack.control_url))
@@ -279,22 +294,44 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
         engine = EngineActivities(
             store, lambda name: routed(case_bundle(bundle, name).route(Role.CRM, name))
         )
-        calendar = CalendarActivities(store, lambda name: case_bundle(quick(bundle), name))
+        calendar = CalendarActivities(store, lambda name: case_bundle(debounce(bundle), name))
         billing = BillingActivities(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: NOW, routed
         )
+
+        def of_case(name: str) -> Bundle:
+            return case_bundle(bundle, name)
+
+        def route(name: str) -> Route:
+            return routed(of_case(name).route(Role(VENDORS[vendor_of(name)]), name))
+
+        drafts = DraftActivities(store, of_case, ACTORS, lambda: NOW)
+        schedules = ScheduleActivities(store, of_case, lambda: NOW)
+        issuing = IssuingActivities(runner, ports, of_case, route)
+        following = FollowingActivities(
+            runner, ports, of_case, route, lambda: NOW, lambda name: vendor_of(name) == "salesforce"
+        )
+        milestones = MilestoneActivities(runner, ports, of_case, lambda: NOW, routed)
         crm = CrmActivities(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: TODAY, routed
         )
         sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
         holders: dict[str, list[object]] = {
-            SAGA_QUEUE: [engine, sweeper, calendar],
-            vendor_queue("salesforce"): [crm],
+            SAGA_QUEUE: [engine, sweeper, calendar, drafts, schedules],
+            vendor_queue("salesforce"): [crm, following],
             vendor_queue("netsuite"): [
                 ErpActivities(runner, ports),
                 PostingActivities(runner, ports),
+                issuing,
+                following,
             ],
-            vendor_queue("kantata"): [PsaActivities(runner, ports), billing],
+            vendor_queue("kantata"): [
+                PsaActivities(runner, ports),
+                billing,
+                milestones,
+                issuing,
+                following,
+            ],
             vendor_queue("workday"): [HcmActivities(runner, ports)],
         }
         for queue, held in holders.items():
@@ -323,7 +360,17 @@ async def open_world(env: WorkflowEnvironment, store: Store) -> AsyncIterator[Wo
             psas=ports.psa,
         )
         yield World(
-            env, store, stack, control, ports, bundle, desk, billing_desk, sweeper, overrides
+            env,
+            store,
+            stack,
+            control,
+            ports,
+            bundle,
+            desk,
+            billing_desk,
+            QueueDesk(env.client, store),
+            sweeper,
+            overrides,
         )
 
 

@@ -1,7 +1,7 @@
 """Charges and cost to NetSuite bodies, rows back, and batches as jobs, without a server."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ from adapters.netsuite import billing_mapping, cost_mapping
 from adapters.netsuite.batch import Batches
 from adapters.netsuite.client import classify
 from adapters.netsuite.config import NetSuiteConfig, TokenBased
-from adapters.netsuite.posting import Post, post_batch
+from adapters.netsuite.posting import Post, post_all, post_batch
 from canonical.billing import Charge, ChargeBatch, ChargeStage, CostBatch, CostItem, PostedCharge
 from canonical.ids import ExternalId
 from canonical.money import Money
@@ -375,6 +375,16 @@ class TestBatches:
 
         with pytest.raises(OutcomeUnknown):
             await batches(answer).write("PUT", "charge", [{}], "post charges")
+
+    async def test_more_than_a_batch_takes_goes_batch_by_batch(self) -> None:
+        server = Server("succeeded", "succeeded", "succeeded")
+        names = [f"{number}" for number in range(230)]
+
+        async def look(ids: Sequence[ExternalId]) -> tuple[PostedCharge, ...]:
+            return found(*(id_.removeprefix("dt-") for id_ in ids))
+
+        assert await post_all(batches(server), post(*names), look) == found(*names)
+        assert [len(each["items"]) for each in server.sent] == [100, 100, 30]
 
     async def test_too_many_are_refused_before_they_are_sent(self) -> None:
         server = Server()

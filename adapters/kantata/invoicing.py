@@ -1,0 +1,74 @@
+"""Milestones, mirrors and payments of Kantata: the later half of the role, beside `adapter`."""
+
+from adapters.kantata.confirmations import Confirmations
+from adapters.kantata.milestones import Milestones
+from adapters.kantata.payments import Payments
+from canonical.ids import ExternalId
+from canonical.invoicing import ConfirmInvoice, PsaInvoice, PsaMilestone, RecordPayment
+from canonical.records import RecordRef, UndoReceipt
+
+
+class MilestonesAndInvoices:
+    """The part of a `Psa` that follows invoices; the adapter sets what it works with."""
+
+    _milestones: Milestones
+    _confirmations: Confirmations
+    _payments: Payments
+
+    async def read_milestones(self, project_id: str) -> tuple[PsaMilestone, ...]:
+        """Return a project's billing milestones by the connection's rule (section 10.1)."""
+        return await self._milestones.of_project(project_id)
+
+    async def read_milestone(self, milestone_id: str) -> PsaMilestone:
+        """Return one billing milestone.
+
+        Raises:
+            NotFound: there is none, or it was deleted.
+        """
+        return await self._milestones.read(milestone_id)
+
+    async def read_eligibility(self, milestone: RecordRef) -> str:
+        """Return what our reference of the billing service says (section 5)."""
+        return await self._milestones.read_note(milestone)
+
+    async def write_eligibility(self, milestone: RecordRef, note: str) -> RecordRef:
+        """Upsert that reference; an empty note deletes it."""
+        return await self._milestones.write_note(milestone, note)
+
+    async def find_confirmation(
+        self, external_id: ExternalId, request: ConfirmInvoice
+    ) -> PsaInvoice | None:
+        """Return the issued invoice with our reference (section 10.2)."""
+        del request
+        return await self._confirmations.find(external_id)
+
+    async def confirm_invoice(self, external_id: ExternalId, request: ConfirmInvoice) -> PsaInvoice:
+        """Move entries and milestones onto an invoice of their own, and issue it unseen.
+
+        Raises:
+            Rejected: see `Confirmations.confirm`.
+        """
+        return await self._confirmations.confirm(external_id, request)
+
+    async def cancel_confirmation(
+        self, external_id: ExternalId, request: ConfirmInvoice
+    ) -> UndoReceipt:
+        """Cancel that invoice; what was on it can be billed again (section 10.2).
+
+        Raises:
+            UndoRefused: it is paid in Kantata.
+        """
+        del request
+        return await self._confirmations.cancel(external_id)
+
+    async def find_payment(self, request: RecordPayment) -> RecordRef | None:
+        """Return the payment whose message has the reference."""
+        return await self._payments.find(request)
+
+    async def record_payment(self, request: RecordPayment) -> RecordRef:
+        """Record a payment on the mirror; a part of it on the project.
+
+        Raises:
+            Unsupported: it is a reversal.
+        """
+        return await self._payments.record(request)

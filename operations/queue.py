@@ -1,0 +1,134 @@
+"""What people do in the billing queue: look, review, adjust, release; the CLI and the API call it.
+
+Nothing is decided here: every act goes to the draft's workflow as an update and is judged where it
+is put down, so that no entry point can do more than another.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
+from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
+from canonical.drafts import ActOnDraft, AnyAct, Draft, DraftAnswer, DraftState, Release
+from operations.people import Refused, short
+from operations.sagas import ANSWER_WITHIN, SAGA_QUEUE
+from store import Store
+from store.errors import NotFound
+from workflows.assemble_drafts import AssembleInvoiceDrafts
+from workflows.draft_to_invoice import DraftToInvoice
+from workflows.options import LIVE_PRIORITY
+
+PREFIX: Final = "invoice-draft/"
+RELEASED_AT_ONCE: Final = 20
+"""Releases in flight of a bulk release."""
+LISTED_MAX: Final = 500
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What became of an act on one draft."""
+
+    draft: str
+    answer: DraftAnswer
+
+
+@dataclass(frozen=True)
+class QueueDesk:
+    """The billing queue, for people and programs."""
+
+    client: Client
+    store: Store
+
+    async def list(
+        self,
+        states: Sequence[DraftState] = (DraftState.IN_REVIEW, DraftState.QUEUED),
+        *,
+        legal_entity: str = "",
+        client_id: str = "",
+        reviewer: str = "",
+        limit: int = LISTED_MAX,
+    ) -> tuple[Draft, ...]:
+        """Return drafts in these states, oldest first, at most 500."""
+        return await self.store.drafts.list(
+            tuple(states),
+            legal_entity=legal_entity,
+            client_id=client_id,
+            reviewer=reviewer,
+            limit=min(limit, LISTED_MAX),
+        )
+
+    async def find(self, typed: str) -> Draft:
+        """Return the draft that a person means: by its id, or by an ending that only it has.
+
+        Raises:
+            Refused: there is none, or there are several; names them.
+        """
+        for candidate in (typed, f"{PREFIX}{typed}"):
+            try:
+                return await self.store.drafts.get(candidate)
+            except NotFound:
+                continue
+        ending = [
+            draft
+            for draft in await self.list(tuple(DraftState))
+            if draft.id.endswith(f"/{typed}") or draft.title == typed
+        ]
+        if len(ending) == 1:
+            return ending[0]
+        if not ending:
+            raise Refused(f"There is no draft {short(typed)}: see `starter.py queue list`.")
+        names = ", ".join(draft.id.removeprefix(PREFIX) for draft in ending[:5])
+        raise Refused(f"{short(typed)} is the ending of several drafts: {names}.")
+
+    async def act(self, draft: str, act: AnyAct, act_id: str = "") -> DraftAnswer:
+        """Send an act to its draft and return the answer: taken, or every reason why not.
+
+        The same `act_id` again is answered the same and changes nothing.
+        """
+        wanted = ActOnDraft(id=act_id or f"{draft}#{uuid.uuid4()}", draft=draft, act=act)
+        return await self.client.execute_update_with_start_workflow(
+            DraftToInvoice.act,
+            wanted,
+            id=wanted.id,
+            start_workflow_operation=WithStartWorkflowOperation(
+                DraftToInvoice.run,
+                DraftInput(draft=draft),
+                id=draft,
+                task_queue=SAGA_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                priority=LIVE_PRIORITY,
+                static_summary="Invoice draft",
+            ),
+            rpc_timeout=ANSWER_WITHIN,
+        )
+
+    async def release(self, drafts: Sequence[Draft], by: str) -> tuple[Acted, ...]:
+        """Release drafts exactly as they were looked at; each is answered for itself."""
+        gate = asyncio.Semaphore(RELEASED_AT_ONCE)
+
+        async def one(draft: Draft) -> Acted:
+            async with gate:
+                act = Release(by=by, content_hash=draft.content_hash)
+                return Acted(draft.id, await self.act(draft.id, act))
+
+        return tuple(await asyncio.gather(*map(one, drafts)))
+
+    async def assemble(
+        self, *, psa: str = "", project_id: str = "", client_id: str = "", everything: bool = True
+    ) -> Assembled:
+        """Make drafts of what was handed over, without waiting for the Schedule."""
+        return await self.client.execute_workflow(
+            AssembleInvoiceDrafts.run,
+            AssembleDrafts(
+                psa=psa, project_id=project_id, client_id=client_id, everything=everything
+            ),
+            id=f"assemble-drafts/{uuid.uuid4()}",
+            task_queue=SAGA_QUEUE,
+            static_summary="Make drafts because somebody asked for it",
+        )

@@ -1,0 +1,252 @@
+"""What a deal came to in money, and what an invoice is made of, down to people and approvals."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from canonical.drafts import BillableRef, Draft, DraftLine, Fee
+from canonical.entries import Entry
+from canonical.invoicing import DealFinances
+from canonical.lifecycle import InvoicedLine, InvoiceState, TrackedInvoice
+from canonical.model import CanonicalModel
+from canonical.money import Money
+from canonical.rating import Rated
+from store.database import AnyRow, Database
+from store.errors import NotFound
+from store.evidence import Cipher, Evidence
+from store.invoice_rows import load, ref_of
+
+_CURRENCY = text("""
+    SELECT lines -> 0 ->> 'currency' AS currency FROM engagements
+    WHERE id = :engagement ORDER BY effective_from LIMIT 1
+""")
+
+# What of the engagement is on each of its invoices: one may bill several deals.
+_INVOICED = text("""
+    SELECT invoice.connection, invoice.id, invoice.number, invoice.state, invoice.due,
+        invoice.net, invoice.remaining, sum(line.amount) AS own,
+        coalesce((SELECT sum(member.credited) FROM draft_members AS member
+            JOIN draft_lines AS credited ON credited.draft = member.draft
+                AND credited.number = member.number
+            WHERE member.draft = invoice.draft AND member.live
+                AND credited.engagement = :engagement), 0) AS credited
+    FROM invoices AS invoice
+    JOIN draft_lines AS line ON line.draft = invoice.draft AND line.state = 'in'
+    WHERE line.engagement = :engagement AND invoice.currency = :currency
+    GROUP BY invoice.connection, invoice.id, invoice.recorded_at
+    ORDER BY invoice.recorded_at, invoice.id
+""")
+_UNBILLED = text("""
+    SELECT coalesce(sum(waits.amount), 0) AS amount FROM (
+        SELECT part.amount - coalesce(member.written_down, 0) AS amount
+        FROM billing_runs AS run JOIN parts AS part USING (run_key)
+        JOIN entry_versions AS version ON version.id = part.entry
+        LEFT JOIN draft_members AS member ON member.part = part.id AND member.live
+        WHERE run.engagement = :engagement AND part.disposition = 'to_bill'
+            AND part.state IN ('placed', 'drafted', 'released') AND part.currency = :currency
+            AND version.handed_over_at IS NOT NULL
+            AND NOT EXISTS (SELECT FROM set_asides AS aside
+                WHERE aside.part = part.id AND aside.kind = 'written_off')
+        UNION ALL
+        SELECT fee.amount - coalesce(member.written_down, 0)
+        FROM fees AS fee LEFT JOIN draft_members AS member ON member.fee = fee.id AND member.live
+        WHERE fee.engagement = :engagement AND fee.currency = :currency
+            AND fee.state IN ('handed_over', 'drafted', 'released')
+            AND NOT EXISTS (SELECT FROM set_asides AS aside
+                WHERE aside.fee = fee.id AND aside.kind = 'written_off')
+    ) AS waits
+""")
+_COST = text("""
+    SELECT coalesce(sum(cost.amount), 0) AS amount, coalesce(bool_or(cost.currency <> :currency),
+        false) AS foreign_
+    FROM cost_track AS cost JOIN billing_runs AS run USING (run_key)
+    JOIN entry_versions AS version ON version.id = cost.entry
+    WHERE run.engagement = :engagement AND cost.state <> 'reversed'
+        AND version.handed_over_at IS NOT NULL
+""")
+
+_DRAFT = text("""
+    SELECT draft.document FROM drafts AS draft JOIN invoices AS invoice ON invoice.draft = draft.id
+    WHERE invoice.connection = :connection AND invoice.id = :id
+""")
+_BILLED = text("""
+    SELECT member.number, member.part, member.fee, member.amount, member.written_down,
+        member.credited, part.cycle, part.number AS part_number, part.minutes,
+        part.currency, rating.document AS rated, version.version, version.approved_at,
+        posting.external_id AS charge, evidence.record, evidence.encrypted,
+        fee.document AS fee_document, fee.currency AS fee_currency, fee.cycle AS fee_cycle
+    FROM invoices AS invoice
+    JOIN draft_members AS member ON member.draft = invoice.draft AND member.live
+    LEFT JOIN parts AS part ON part.id = member.part
+    LEFT JOIN ratings AS rating ON rating.entry = part.entry AND rating.cycle = part.cycle
+    LEFT JOIN entry_versions AS version ON version.id = part.entry
+    LEFT JOIN entry_evidence AS evidence ON evidence.entry = version.id
+        AND evidence.reading = version.reading
+    LEFT JOIN postings AS posting ON posting.id = part.posting
+    LEFT JOIN fees AS fee ON fee.id = member.fee
+    WHERE invoice.connection = :connection AND invoice.id = :id
+    ORDER BY member.number, member.part, member.fee
+""")
+
+
+class TracedBill(CanonicalModel):
+    """One amount that an invoice line bills, with all that proves it."""
+
+    ref: BillableRef
+    amount: Money
+    """Whole, before any write-down."""
+    written_down: Money
+    credited: Money
+    cycle: int = 1
+    number: int = 1
+    """Of the part."""
+    minutes: int = 0
+    charge: str = ""
+    entry: Entry | None = None
+    """As read when it was approved: who worked when, and who approved."""
+    version: str = ""
+    rated: Rated | None = None
+    """Rate, its source, exchange rate."""
+    fee: Fee | None = None
+    """Of a milestone or scheduled line: approvals and evidence."""
+
+
+class TracedLine(CanonicalModel):
+    """An invoice line with the draft's line it came from, and what it bills."""
+
+    invoiced: InvoicedLine
+    drafted: DraftLine | None = None
+    """None: somebody added the line in the issuing system."""
+    bills: tuple[TracedBill, ...] = ()
+
+
+class InvoiceTrace(CanonicalModel):
+    """An invoice down to entries, people, approvals and rates."""
+
+    invoice: TrackedInvoice
+    draft: Draft
+    """As it was released: by whom, with which hash and which policies."""
+    lines: tuple[TracedLine, ...]
+
+
+class Finances:
+    """Questions about money; nothing here changes any."""
+
+    def __init__(self, database: Database, cipher: Cipher | None = None) -> None:
+        self._database = database
+        self._evidence = Evidence(cipher)
+
+    async def of_deal(self, engagement: str, on: date) -> DealFinances:
+        """Return what a deal came to, as of a day, in the currency of its first contract line.
+
+        Of an invoice that bills several deals, each has its share of what remains, by net.
+
+        Raises:
+            NotFound: there is no such engagement.
+        """
+        async with self._database.transaction() as session:
+            key = {"engagement": engagement}
+            currency = (await session.execute(_CURRENCY, key)).scalar()
+            if currency is None:
+                raise NotFound(f"there is no engagement {engagement}")
+            values = {**key, "currency": currency}
+            rows = (await session.execute(_INVOICED, values)).all()
+            unbilled = Decimal((await session.execute(_UNBILLED, values)).scalar_one())
+            cost = (await session.execute(_COST, values)).one()
+        counted = [row for row in rows if row.state not in _UNDONE]
+        invoiced = sum((row.own - row.credited for row in counted), Decimal(0))
+        open_ = [(row, _share(row, currency)) for row in counted]
+        overdue = (amount for row, amount in open_ if row.due is not None and row.due < on)
+        return DealFinances(
+            invoiced=Money(amount=invoiced, currency=currency),
+            outstanding=_total((amount for _, amount in open_), currency),
+            overdue=_total(overdue, currency),
+            unbilled=Money(amount=unbilled, currency=currency),
+            margin_percent=None if cost.foreign_ else _margin(invoiced + unbilled, cost.amount),
+            status=_status(rows),
+            as_of=on,
+        )
+
+    async def invoice_trace(self, connection: str, id_: str) -> InvoiceTrace:
+        """Return an invoice with every line down to what it bills.
+
+        Raises:
+            NotFound: no draft became that invoice.
+        """
+        key = {"connection": connection, "id": id_}
+        async with self._database.transaction() as session:
+            found = await load(session, [(connection, id_)])
+            if not found:
+                raise NotFound(f"there is no invoice {connection}/{id_}")
+            draft = await _draft(session, key)
+            rows = (await session.execute(_BILLED, key)).all()
+        bills: dict[int, list[TracedBill]] = {}
+        for row in rows:
+            bills.setdefault(row.number, []).append(self._bill(row))
+        drafted = {line.number: line for line in draft.lines}
+        (invoice,) = found
+        lines = tuple(
+            TracedLine(
+                invoiced=line,
+                drafted=drafted.get(line.number),
+                bills=tuple(bills.pop(line.number, ())),
+            )
+            for line in invoice.lines
+        )
+        return InvoiceTrace(invoice=invoice, draft=draft, lines=lines)
+
+    def _bill(self, row: AnyRow) -> TracedBill:
+        currency = row.currency or row.fee_currency
+        values: dict[str, object] = {
+            name: Money(amount=getattr(row, name), currency=currency)
+            for name in ("amount", "written_down", "credited")
+        }
+        values["ref"] = ref_of(row)
+        if row.part is None:
+            values |= {"cycle": row.fee_cycle, "fee": Fee.model_validate_json(row.fee_document)}
+            return TracedBill.model_validate(values)
+        values |= {name: getattr(row, name) for name in ("cycle", "minutes", "version")}
+        values |= {
+            "number": row.part_number,
+            "charge": row.charge or "",
+            "entry": self._evidence.open(row.record, row.encrypted),
+            "rated": Rated.model_validate_json(row.rated),
+        }
+        return TracedBill.model_validate(values)
+
+
+_UNDONE = frozenset({InvoiceState.VOIDED.value, InvoiceState.GONE.value})
+"""Nothing of these stands."""
+
+
+async def _draft(session: AsyncConnection, key: dict[str, str]) -> Draft:
+    row = (await session.execute(_DRAFT, key)).one()
+    return Draft.model_validate_json(row.document)
+
+
+def _share(row: AnyRow, currency: str) -> Decimal:
+    """Return the engagement's share of what remains to be paid of an invoice."""
+    if not row.net or row.own == row.net:
+        return Decimal(row.remaining)
+    return Money.rounded(row.remaining * row.own / row.net, currency).amount
+
+
+def _total(amounts: Iterable[Decimal], currency: str) -> Money:
+    return Money(amount=sum(amounts, Decimal(0)), currency=currency)
+
+
+def _margin(revenue: Decimal, cost: Decimal) -> Decimal | None:
+    if not revenue:
+        return None
+    return (100 * (revenue - cost) / revenue).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
+def _status(rows: Sequence[AnyRow]) -> str:
+    if not rows:
+        return ""
+    last = rows[-1]
+    words = str(last.state).replace("_", " ")
+    return f"{last.number or last.id}: {words}"
