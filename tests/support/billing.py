@@ -47,8 +47,10 @@ PERIOD = "2026-11"
 RATES = {"Principal": 250, "Consultant": 200, "Engineer": 180, "Analyst": 120}
 
 
-def engagement(account: str, *, cap: int = 1_000_000) -> Engagement:
-    """Return the contract of the seeded project."""
+def engagement(
+    account: str, *, cap: int = 1_000_000, deal: str = f"time-{NUMBER}", **line: Any
+) -> Engagement:
+    """Return the contract of the seeded project; `line` changes both of its lines."""
     terms: dict[str, Any] = {
         "currency": "USD",
         "legal_entity": "US",
@@ -61,9 +63,10 @@ def engagement(account: str, *, cap: int = 1_000_000) -> Engagement:
             for role, rate in RATES.items()
         ),
         "expense_rules": (ExpenseRule(markup_percent=Decimal(5)),),
+        **line,
     }
     return Engagement(
-        id=f"salesforce@{account}/time-{NUMBER}",
+        id=f"salesforce@{account}/{deal}",
         client_id=f"client-{account}",
         title="Time project 0005",
         psa=f"kantata@{account}",

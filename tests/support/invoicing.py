@@ -3,16 +3,61 @@
 from decimal import Decimal
 from typing import Any
 
+from pydantic import JsonValue
+from temporalio.client import WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
 from canonical.drafts import Draft, DraftAnswer, DraftState, Release, Review
+from canonical.ids import external_id, invoice_id, posting_id, step_key
+from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
+from canonical.invoicing import ConfirmInvoice, PsaInvoice
+from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
-from tests.support.billing import AT_PROJECT, amount, billed_account, live, start_run
+from canonical.records import RecordRef
+from canonical.saga import SagaResult
+from operations.sagas import SAGA_QUEUE
+from tests.support.billing import (
+    AT_PROJECT,
+    CLIENT,
+    NUMBER,
+    amount,
+    engagement,
+    entries_of,
+    live,
+    start_run,
+)
 from tests.support.world import World
+from workflows.invoice_lifecycle import InvoiceLifecycle
+from workflows.post_invoice import PostInvoice
+
+DEAL = "tm-us"
+GENERATIONS = range(1, 5)
+SUBSIDIARY = "2"
 
 
-async def handed_over(world: World, *, scenario: str = "time-small", **more: Any) -> str:
+async def contracted(world: World, *, scenario: str = "time-small", **line: Any) -> str:
+    """Return an account with approved work on a project whose deal is in the CRM."""
+    account = await world.account(
+        {
+            "salesforce": "standard",
+            "kantata": scenario,
+            "netsuite": scenario,
+            "workday": "standard",
+        },
+        count=NUMBER + 1,
+    )
+    deal = await world.deal_id(account, DEAL)
+    await world.store.engagements.put(engagement(account, deal=deal, **line))
+    noted = await entries_of(world, account)
+    await world.store.changes.note(f"kantata@{account}", AT_PROJECT, noted)
+    return account
+
+
+async def handed_over(world: World, *, scenario: str = "time-small", **line: Any) -> str:
     """Return an account whose project was billed once: its lines wait to be drafted."""
-    account = await billed_account(world, scenario=scenario, **more)
-    await world.result(await start_run(world, account))
+    account = await contracted(world, scenario=scenario, **line)
+    result = await world.result(await start_run(world, account))
+    assert result.outcome == "completed", result
     return account
 
 
@@ -36,6 +81,28 @@ async def release(world: World, draft: Draft, by: str = "cara") -> DraftAnswer:
     return await world.queue.act(draft.id, Release(by=by, content_hash=current.content_hash))
 
 
+def posting(world: World, draft: Draft, number: int = 1) -> WorkflowHandle[PostInvoice, SagaResult]:
+    """Return the posting of one release of a draft."""
+    return world.env.client.get_workflow_handle_for(PostInvoice.run, posting_id(draft.id, number))
+
+
+async def invoiced(world: World, account: str) -> TrackedInvoice:
+    """Return the invoice of an account's one draft, issued and confirmed everywhere."""
+    draft = await queued(world, account)
+    answer = await release(world, draft)
+    assert answer.taken, answer.reasons
+    await in_state(world, draft.id, DraftState.INVOICED)
+    await world.result(posting(world, draft))
+    return await tracked(world, draft)
+
+
+async def tracked(world: World, draft: Draft) -> TrackedInvoice:
+    """Return the invoice that a draft became."""
+    key = await world.store.draft_sources.invoice_of(draft.id)
+    assert key is not None
+    return await world.store.invoices.get(key.connection, key.invoice_id)
+
+
 async def in_state(world: World, draft: str, *states: DraftState) -> Draft:
     """Wait until a draft is in one of these states, and return it."""
 
@@ -47,9 +114,100 @@ async def in_state(world: World, draft: str, *states: DraftState) -> Draft:
     return found
 
 
+async def look(world: World, invoice: TrackedInvoice) -> None:
+    """Signal that something about an invoice may have changed, as poll and webhooks do."""
+    key = InvoiceKey(connection=invoice.record.system, invoice_id=invoice.record.id)
+    await world.env.client.start_workflow(
+        InvoiceLifecycle.run,
+        LifecycleInput(of=key),
+        id=invoice_id(key.connection, key.invoice_id),
+        task_queue=SAGA_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal="look",
+        start_signal_args=[LookAgain()],
+    )
+
+
+async def seen_as(
+    world: World, invoice: TrackedInvoice, *states: InvoiceState, change: int = 0
+) -> TrackedInvoice:
+    """Wait until an invoice is seen in one of these states, at least at that change."""
+
+    async def there() -> TrackedInvoice | None:
+        found = await world.store.invoices.get(invoice.record.system, invoice.record.id)
+        return found if found.state in states and found.change >= change else None
+
+    found: TrackedInvoice = await world.eventually(there, f"invoice {', '.join(states)}")
+    return found
+
+
+async def pay(world: World, account: str, invoice: TrackedInvoice, paid: Decimal) -> str:
+    """Let the client pay, as a clerk enters it in the ERP's screen; return the payment."""
+    left = min(paid, invoice.remaining.amount)
+    line: dict[str, JsonValue] = {"doc": invoice.record.id, "apply": True, "amount": float(left)}
+    made = await world.control.put_record(
+        "netsuite",
+        account,
+        "customerPayment",
+        {
+            "customer": CLIENT,
+            "subsidiary": SUBSIDIARY,
+            "currency": "1",
+            "tranDate": "2026-11-28",
+            "payment": float(paid),
+            "apply": {"items": [line]},
+        },
+    )
+    return str(made["id"])
+
+
 async def invoices(world: World, account: str) -> list[dict[str, Any]]:
     """Return the ERP's invoices of an account."""
     return await live(world, "netsuite", account, "invoice")
+
+
+async def mirror(world: World, account: str, draft: Draft, number: int = 1) -> PsaInvoice | None:
+    """Return the PSA's mirror of a posting's share of the project, if there is one."""
+    psa = world.ports.psa(f"kantata@{account}")
+    nothing = ConfirmInvoice(
+        connection=f"kantata@{account}",
+        project=RecordRef(system=f"kantata@{account}", type="project", id=AT_PROJECT),
+        number="",
+        on=draft.on,
+        net=draft.net,
+    )
+    for generation in GENERATIONS:
+        key = step_key(posting_id(draft.id, number), generation, "confirm_share", AT_PROJECT)
+        found: PsaInvoice | None = await psa.find_confirmation(external_id(key), nothing)
+        if found is not None:
+            return found
+    return None
+
+
+async def assert_invoiced(world: World, account: str, draft: Draft) -> None:
+    """Assert that ERP, subledger and PSA have one invoice of the draft, equal to the cent, net."""
+    current = await world.store.drafts.get(draft.id)
+    assert current.state is DraftState.INVOICED
+    (invoice,) = await invoices(world, account)
+    assert amount(invoice["subtotal"]) == current.net.amount
+    known = await tracked(world, current)
+    assert known.net == current.net
+    assert sum(line.issued.amount.amount for line in known.lines) == current.net.amount
+    mirrored = await mirror(world, account, current, current.posting)
+    assert mirrored is not None
+    assert mirrored.net == current.net
+    assert not mirrored.draft
+
+
+async def assert_queued_again(world: World, account: str, draft: Draft) -> None:
+    """Assert that a posting that came to nothing left nothing, and the draft waits in the queue."""
+    current = await in_state(world, draft.id, DraftState.QUEUED)
+    assert current.returned
+    assert await invoices(world, account) == []
+    assert await mirror(world, account, current, current.posting) is None
+    charges = await live(world, "netsuite", account, "charge")
+    assert {each["stage"]["id"] for each in charges} <= {"HOLD_FOR_BILLING"}
 
 
 def total(values: list[dict[str, Any]], field: str, currency: str) -> Money:
