@@ -7,6 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from activities.attempt import attempt
+from activities.credit_desk import note_native_credits
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
@@ -93,6 +94,8 @@ class FollowingActivities:
             noted = await store.invoices.observe(
                 request.connection, request.invoice_id, invoice, state, by
             )
+            seen = await store.invoices.get(request.connection, request.invoice_id)
+            await note_native_credits(store, seen, self.now())
             return Looked(
                 change=noted.change,
                 state=noted.state,

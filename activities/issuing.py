@@ -11,6 +11,7 @@ from activities.registration import implements
 from activities.steps import StepRunner, own_id
 from adapters.errors import NotFound
 from canonical import activities as ref
+from canonical.billing import ChargeStage
 from canonical.draft_to_invoice import (
     CheckTerms,
     ConfirmShare,
@@ -37,6 +38,8 @@ from policies.issuing import charges_of, differences, items_of, provision_of, sh
 
 CHARGES_AT_ONCE: Final = 100
 """Charges of one call to the ERP: what NetSuite takes in a batch (decision 0010)."""
+ON_ITS_WAY: Final = frozenset({DraftState.RELEASED, DraftState.INVOICED})
+"""States of a draft in which its posting may plan, or plan anew: it may be issued already."""
 LOOK_AGAIN_SECONDS: Final = 5.0
 """Between two looks at an invoice that its system has not posted yet."""
 
@@ -67,7 +70,7 @@ class IssuingActivities:
         store, request = self.runner.store, call.request
         async with attempt(store, call):
             draft = await store.drafts.get(request.draft)
-            if draft.state is not DraftState.RELEASED or draft.posting != request.posting:
+            if draft.state not in ON_ITS_WAY or draft.posting != request.posting:
                 raise StepFailed(_not_released(draft, request.posting))
             plan = await self._plan(draft)
             await store.sagas.save_plan(
@@ -146,7 +149,7 @@ class IssuingActivities:
                     else "was changed"
                     if entry.version != each.version
                     else "is not reserved for its billing run any more"
-                    if entry.reservation_id != each.reservation
+                    if entry.reservation_id != each.reserved_by
                     else ""
                 )
                 if problem:
@@ -162,7 +165,7 @@ class IssuingActivities:
                         "is not approved any more"
                         if not milestone.approved
                         else f"is {milestone.amount} now"
-                        if milestone.amount != fee.amount
+                        if milestone.amount != fee.amount and not fee.again
                         else ""
                     )
                 if problem:
@@ -240,9 +243,14 @@ class IssuingActivities:
         erp = self.ports.erp(call.request.connection)
 
         async def hold(_record: RecordRef | None) -> UndoReceipt:
+            """What is on hold already says so: an unanswered write may still land."""
+            record, result = _charges_record(call.request), UndoResult.ABSENT
             for part in _portions(ids):
-                await erp.set_charges_ready(part, ready=False)
-            return UndoReceipt(result=UndoResult.RESTORED, record=_charges_record(call.request))
+                found = await erp.find_charges(part)
+                if any(each.stage is ChargeStage.READY for each in found):
+                    await erp.set_charges_ready(part, ready=False)
+                    result = UndoResult.RESTORED
+            return UndoReceipt(result=result, record=record)
 
         return await self.runner.undo_create(call, hold)
 

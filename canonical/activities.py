@@ -13,6 +13,21 @@ from canonical.bill_schedules import (
     BillSchedulesInput,
     ScheduledLines,
 )
+from canonical.credit_invoice import (
+    CancelMirror,
+    CheckCreditable,
+    CheckCreditPeriod,
+    Creditable,
+    CreditAnswer,
+    CreditDay,
+    CreditNoted,
+    CreditPlan,
+    DecideCredit,
+    IssueCredit,
+    NoteCredit,
+    OpenCredit,
+    PlanCredit,
+)
 from canonical.draft_to_invoice import (
     Assembled,
     AssembleDrafts,
@@ -250,3 +265,16 @@ PLAN_LOOK = ActivityRef("plan_look", StepCall[PlanLook], TellPlan)
 LOOK_AT_INVOICE = ActivityRef("look_at_invoice", StepCall[Look], Looked)
 TELL_PAYMENT = ActivityRef("tell_payment", StepCall[TellPayment], Receipt)
 TELL_FINANCES = ActivityRef("tell_finances", StepCall[WriteFinances], Receipt)
+
+# CreditInvoice: its own, in the store.
+PLAN_CREDIT = ActivityRef("plan_credit", StepCall[PlanCredit], CreditPlan)
+OPEN_CREDIT = ActivityRef("open_credit", StepCall[OpenCredit], Receipt)
+UNDO_OPEN_CREDIT = ActivityRef("undo_open_credit", UndoCall[OpenCredit], UndoReceipt)
+DECIDE_CREDIT = ActivityRef("decide_credit", DecideCredit, CreditAnswer)
+
+# CreditInvoice: reads and writes.
+CHECK_CREDIT_PERIOD = ActivityRef("check_credit_period", StepCall[CheckCreditPeriod], CreditDay)
+CHECK_CREDITABLE = ActivityRef("check_creditable", StepCall[CheckCreditable], Creditable)
+ISSUE_CREDIT = ActivityRef("issue_credit", StepCall[IssueCredit], Receipt)
+NOTE_CREDIT = ActivityRef("note_credit", StepCall[NoteCredit], CreditNoted)
+CANCEL_MIRROR = ActivityRef("cancel_mirror", StepCall[CancelMirror], Receipt)

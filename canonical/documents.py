@@ -1,9 +1,8 @@
-"""An invoice as its reader sees it, and all that proves it.
+"""An invoice as its reader sees it: parties, lines, taxes, sums and appendix.
 
-Owns both as data: the document with its parties, lines, taxes, sums and appendix; the evidence
-with the records, rates, inputs, read-back and calls behind it. How the document looks is the
-template's, how the evidence is packed the exporter's (`operations/documents`); final tax and the
-number are the ERP's (DESIGN 1). A document that does not add up is refused, never printed.
+How it looks is the template's (`operations/documents`), what proves it `canonical/evidence.py`;
+final tax and the number are the ERP's (DESIGN 1). A document that does not add up is refused,
+never printed.
 """
 
 from datetime import date, datetime
@@ -14,12 +13,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from canonical.deal import Address
-from canonical.entries import Entry, EntryRef
+from canonical.entries import EntryRef
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.provisioning import contract_value
-from canonical.rating import Disposition, ExchangeRate, RateUsed
-from canonical.records import RecordRef
 
 
 class DocumentKind(StrEnum):
@@ -105,7 +102,7 @@ class BackupEntry(CanonicalModel):
     amount: Money
     """What the line contains of this entry, net."""
     approved_by: str
-    approved_at: datetime
+    approved_at: datetime | None
 
 
 class Approval(CanonicalModel):
@@ -248,152 +245,3 @@ class InvoiceDocument(CanonicalModel):
         if any(row.amount.currency != self.currency for row in self.backup):
             raise ValueError(f"an amount of the backup is not in {self.currency}")
         return self
-
-
-class Release(CanonicalModel):
-    """Who let the draft go, and exactly which one."""
-
-    by: str
-    role: str = ""
-    at: datetime
-    draft_hash: str
-    """Content hash that the releaser named; any change voids the release (DESIGN 4)."""
-
-
-class EvidencePerson(CanonicalModel):
-    """Somebody whose work is on the invoice, or who approved it."""
-
-    id: str
-    """The PSA's user id, as the approved records have it."""
-    email: str = ""
-    name: str = ""
-    role: str = ""
-    legal_entity: str = ""
-
-
-class EvidenceRate(CanonicalModel):
-    """How one entry version was rated."""
-
-    entry: EntryRef
-    version: str
-    minutes: int = 0
-    """As recorded."""
-    billed_minutes: int = 0
-    """After increments and minimum."""
-    rate: RateUsed | None = None
-    """None for expenses."""
-    multiplier: Decimal = Decimal(1)
-    amount: Money
-    """Rated, net, contract currency."""
-    fx: ExchangeRate | None = None
-
-
-class EvidencePart(CanonicalModel):
-    """A part of an entry version that the line bills."""
-
-    entry: EntryRef
-    version: str
-    cycle: int = 1
-    number: int = 1
-    disposition: Disposition = Disposition.TO_BILL
-    minutes: int = 0
-    amount: Money
-
-
-class EvidenceLine(CanonicalModel):
-    """A line of the invoice with the parts or the milestone that make it up."""
-
-    line: str
-    narrative: str
-    original_narrative: str = ""
-    """Before the project manager edited it; empty where nobody did."""
-    net: Money
-    milestone: str = ""
-    """For a line of a fixed fee: then no part has to be there."""
-    parts: tuple[EvidencePart, ...] = ()
-    external_ids: tuple[str, ...] = ()
-    """Of its charges or lines in the ERP or the billing engine."""
-
-
-class EvidenceTax(CanonicalModel):
-    """What was sent to determine the tax of a line, what we expected, and what came back."""
-
-    line: str
-    legal_entity: str
-    category: str = ""
-    ship_to: Address = Address()
-    client_tax_id: str = ""
-    treatment: str = ""
-    """Expected: `standard`, `reverse_charge`, ..."""
-    expected: Money
-    final: Money | None = None
-    """The ERP's, read back."""
-
-
-class ErpReadBack(CanonicalModel):
-    """The invoice as the ERP had it when it was read back."""
-
-    record: RecordRef
-    at: datetime
-    number: str
-    on: date
-    posting_period: str = ""
-    net: Money
-    tax: Money
-    gross: Money
-    body: str = ""
-    """The vendor's answer as received, so that nothing is lost by our reading of it."""
-
-
-class VendorCall(CanonicalModel):
-    """One call to a connected system about this invoice, its secrets masked."""
-
-    at: datetime
-    connection: str
-    key: str = ""
-    """The step's key, under which the vendor knows the record."""
-    method: str
-    path: str
-    status: int | None = None
-    """None: no answer came."""
-    outcome: str = ""
-    """`created`, `updated`, `existing`, `not_done`, `unknown`; empty for reads."""
-    request: str = ""
-    response: str = ""
-    request_id: str = ""
-
-
-class AuditFact(CanonicalModel):
-    """One act of the audit trail, with its place in the chain of hashes of its subject."""
-
-    subject: str
-    seq: int
-    at: datetime
-    actor: str
-    act: str
-    data_json: str
-    prev_hash: str
-    hash: str
-
-
-class InvoiceEvidence(CanonicalModel):
-    """All that proves an invoice; what is not known yet is empty, and the export says so."""
-
-    draft: str
-    number: str = ""
-    legal_entity: str
-    draft_hash: str
-    policy_hash: str
-    at: datetime
-    """When it was gathered; the export carries no other time, so that it can be repeated."""
-    release: Release | None = None
-    approved_records: tuple[Entry, ...] = ()
-    """As read when they were approved."""
-    people: tuple[EvidencePerson, ...] = ()
-    rates: tuple[EvidenceRate, ...] = ()
-    fx: tuple[ExchangeRate, ...] = ()
-    tax: tuple[EvidenceTax, ...] = ()
-    lines: tuple[EvidenceLine, ...] = ()
-    read_back: ErpReadBack | None = None
-    vendor_calls: tuple[VendorCall, ...] = ()
-    audit: tuple[AuditFact, ...] = ()

@@ -58,6 +58,11 @@ def look_id(connection: str, record_id: str, number: int) -> WorkflowId:
     return WorkflowId(f"invoice-look/{connection}/{record_id}/{number}")
 
 
+def credit_id(connection: str, record_id: str, number: int) -> WorkflowId:
+    """Return the workflow id of one credit of an invoice; the store counts `number` from 1."""
+    return WorkflowId(f"credit/{connection}/{record_id}/{number}")
+
+
 def step_key(workflow_id: str, generation: int, step: str, item: str = "") -> StepKey:
     """Return the key of one step: the same over retries, worker crashes and resets."""
     suffix = f":{item}" if item else ""

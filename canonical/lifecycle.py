@@ -58,6 +58,8 @@ class TrackedInvoice(CanonicalModel):
 
     record: RecordRef
     draft: str
+    posting: int = 0
+    """Number of the draft's release that became it."""
     external_id: str
     number: str
     on: date
@@ -99,6 +101,22 @@ class CreditPart(CanonicalModel):
 
     bills: BillableRef
     amount: Money
+
+
+class LeftToCredit(CanonicalModel):
+    """One amount that an invoice bills, and what credits took of it; net."""
+
+    line: int
+    """Number of the invoiced line."""
+    bills: BillableRef
+    billed: Money
+    taken: Money
+    """By credits that were asked for and not refused."""
+
+    @property
+    def open(self) -> Decimal:
+        """How much of it can still be credited; of a deduction, nothing."""
+        return max(self.billed.amount - self.taken.amount, Decimal(0))
 
 
 class DraftedCreditLine(CanonicalModel):

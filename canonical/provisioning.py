@@ -166,11 +166,22 @@ class PlannedTask(CanonicalModel):
     """The client's order that the line is billed under; likewise."""
 
 
+class MilestoneTask(CanonicalModel):
+    """What the project manager completes when a milestone is reached."""
+
+    line: str
+    """Id of the contract line, which is one of the tasks."""
+    title: str
+    due: date | None = None
+
+
 class ProvisionTasks(StepRequest):
-    """The tasks of the project, one per contract line, as one atomic write."""
+    """The tasks of the project, one per contract line and per milestone, as one atomic write."""
 
     title: str
     tasks: tuple[PlannedTask, ...]
+    milestones: tuple[MilestoneTask, ...] = ()
+    """In the order of the planned milestones. Empty in plans made before milestones had tasks."""
     project: RecordRef | None = None
 
 
@@ -178,6 +189,7 @@ class PlannedMilestone(CanonicalModel):
     """One instalment to be invoiced."""
 
     ref: str
+    """`<contract line>/<milestone of the CRM>`."""
     title: str
     amount: Money
     due: date | None = None
@@ -188,6 +200,8 @@ class ProvisionMilestones(StepRequest):
 
     milestones: tuple[PlannedMilestone, ...]
     project: RecordRef | None = None
+    tasks: tuple[RecordRef, ...] = ()
+    """The task of each, in their order; without tasks they fall due by their dates."""
 
 
 class LinkPsaProject(StepRequest):

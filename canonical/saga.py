@@ -136,6 +136,8 @@ class WorkItemKind(StrEnum):
     UNDO = "undo"
     DEAD_LETTER = "dead_letter"
     """An event that can't be handled: replayed once its cause is gone, not resolved."""
+    NATIVE_CREDIT = "native_credit"
+    """A credit that somebody made in the issuing system: its reason is told, not resolved."""
 
 
 class WorkItem(CanonicalModel):

@@ -72,9 +72,8 @@ async def running_workers(
     async with asyncio.TaskGroup() as group:
         if SAGA_QUEUE in wanted:
             waiting.add(group.create_task(serve(_saga_worker(client, config, house))))
-        for name, connection in config.connections.items():
-            # What nothing asks anything of yet has no queue.
-            if vendor_queue(name) in wanted and house.vendor_activities(connection.role):
+        for name in config.connections:
+            if vendor_queue(name) in wanted:
                 worker = _vendor_worker(client, config, house, name)
                 waiting.add(group.create_task(serve(worker, shares.granted(name))))
         try:

@@ -97,10 +97,13 @@ class Desk:
             row.state = StepState.PARKED
         return await self._wait(parked, route)
 
-    async def gate(self, name: str, reasons: tuple[str, ...], respond_seconds: float) -> None:
-        """Wait until a named approver lets the saga go on; returns at once without reasons."""
+    async def gate(self, name: str, reasons: tuple[str, ...], respond_seconds: float) -> str:
+        """Wait until a named approver lets the saga go on, and return who did.
+
+        Without reasons it returns at once: nobody had to.
+        """
         if not reasons or self._forward_only:
-            return
+            return ""
         failure = FailureDetail(
             kind=FailureKind.REJECTED,
             reason=name,
@@ -109,6 +112,7 @@ class Desk:
         item = self._work_item(None, failure, WorkItemKind.GATE, respond_seconds, name)
         decision = await self._wait(Parked(item=item, row=None), None)
         self.board.notes.append(f"{name}: approved by {decision.decided_by}.")
+        return decision.decided_by
 
     async def _wait(self, parked: Parked, route: Route | None) -> Decision:
         item = parked.item

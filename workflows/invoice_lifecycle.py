@@ -50,22 +50,17 @@ LOOKS_MAX = 200
 TOLD_ANEW = "it was told; the next look tells it anew"
 
 PLAN_LOOK = Step(ref.PLAN_LOOK, "See who has to know of it", Role.ERP, own=True)
-LOOK = Step(
-    ref.LOOK_AT_INVOICE,
-    "Read the invoice",
-    Role.ERP,
-    irreversible="what was seen is noted for good; the next look tells it too",
-    pivot=True,
-)
+LOOK = Step(ref.LOOK_AT_INVOICE, "Read the invoice", Role.ERP)
 TELL_PAYMENT = Step(
     ref.TELL_PAYMENT,
     "Record the payment in the PSA",
     Role.PSA,
     irreversible=TOLD_ANEW,
+    pivot=True,
     on_skip=skipped,
 )
 TELL_FINANCES = Step(
-    ref.TELL_FINANCES, "Show the money in the CRM", Role.CRM, irreversible=TOLD_ANEW
+    ref.TELL_FINANCES, "Show the money in the CRM", Role.CRM, irreversible=TOLD_ANEW, pivot=True
 )
 
 

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
 
 from typing import ClassVar
 
+from workflows.desk import RollBack
 from workflows.engine import Saga
 from workflows.step import Step
 
@@ -95,7 +96,7 @@ class MilestoneToInvoice(Saga[MilestonePlan]):
     async def flow(self) -> None:
         """Carry an approved milestone to drafting."""
         if not self.plan.approved:
-            self.request_stop(NOT_APPROVED)
+            raise RollBack(NOT_APPROVED)  # nothing was asked for, so nothing is undone
         await self.step(RESERVE_FEE, self._reserve)
         await self.step(
             MARK_ELIGIBLE,

@@ -6,7 +6,8 @@ Workflow id: `opportunity-to-project/<crm>/<opportunity id>`.
     plan ── match client per ERP ── ERP client, its legal entities, its currency
                                          ├── ERP project per legal entity ──┐
                                          └── PSA client, project, tasks, ───┤
-                                             milestones (closed for time)   │
+                                             then milestones (closed for    │
+                                             time)                          │
     cross references both ways ── ids back to CRM ── finance gate ──────────┘
       ══ pivot: open the project for time ══ state to CRM
 
@@ -37,8 +38,8 @@ with workflow.unsafe.imports_passed_through():
     from canonical.records import Receipt, RecordRef
     from canonical.saga import Begin, SagaResult
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
 
 from workflows.engine import Saga
 from workflows.step import Step, skipped
@@ -247,17 +248,29 @@ class OpportunityToProject(Saga[OpportunityToProjectPlan]):
         project = await self.step(
             PROVISION_PSA_PROJECT, lambda: fill(self.plan.psa_project, client=client.record)
         )
-        work = [self.step(PROVISION_TASKS, lambda: fill(self.plan.tasks, project=project.record))]
-        if self.plan.milestones is not None:
-            work.append(self._milestones(self.plan.milestones, project.record))
+        work = [self._tasks(project.record)]
+        if self.plan.milestones is not None and not self.plan.tasks.milestones:
+            # Planned before milestones had tasks: such sagas may still be in flight.
+            work.append(self._milestones(self.plan.milestones, project.record, ()))
         await self.parallel(*work)
         return project.record
 
-    def _milestones(
-        self, planned: ProvisionMilestones, project: RecordRef
-    ) -> Coroutine[Any, Any, Receipt]:
-        return self.step(
-            PROVISION_MILESTONES, lambda: fill(self.plan.milestones or planned, project=project)
+    async def _tasks(self, project: RecordRef) -> Receipt:
+        """Create the tasks, then the milestones that fall due once their tasks are completed."""
+        made = await self.step(PROVISION_TASKS, lambda: fill(self.plan.tasks, project=project))
+        planned = self.plan.tasks
+        if self.plan.milestones is not None and planned.milestones:
+            # What people have added since comes after what was asked for.
+            after = made.parts[len(planned.tasks) :][: len(planned.milestones)]
+            await self._milestones(self.plan.milestones, project, after)
+        return made
+
+    async def _milestones(
+        self, planned: ProvisionMilestones, project: RecordRef, tasks: tuple[RecordRef, ...]
+    ) -> Receipt:
+        return await self.step(
+            PROVISION_MILESTONES,
+            lambda: fill(self.plan.milestones or planned, project=project, tasks=tasks),
         )
 
     async def _cross_references(

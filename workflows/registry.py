@@ -5,6 +5,7 @@ from typing import Any
 from workflows.assemble_drafts import AssembleInvoiceDrafts
 from workflows.bill_schedules import BillSchedules
 from workflows.billing_run import BillingRun
+from workflows.credit_invoice import CreditInvoice
 from workflows.draft_to_invoice import DraftToInvoice
 from workflows.engine import Saga
 from workflows.housekeeping import SealAuditTrail, SweepTerminated
@@ -20,6 +21,7 @@ SAGAS: tuple[type[Saga[Any]], ...] = (
     MilestoneToInvoice,
     PostInvoice,
     TellInvoice,
+    CreditInvoice,
 )
 WORKFLOWS: tuple[type, ...] = (
     *SAGAS,

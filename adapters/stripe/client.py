@@ -36,14 +36,15 @@ class KeySpent(OutcomeUnknown):
     """
 
 
+IN_USE: Final = "idempotency_key_in_use"
+"""An earlier attempt is still under way: to write by another key now could write twice."""
 CODES: Final[Mapping[str, type[AdapterError]]] = {
-    "idempotency_key_in_use": OutcomeUnknown,
+    IN_USE: OutcomeUnknown,
     "lock_timeout": Transient,
     "rate_limit": RateLimited,
     "resource_already_exists": Duplicate,
 }
-"""Codes that say more than the status does (section 3; the list is unverified). A key in use: an
-earlier attempt is still under way."""
+"""Codes that say more than the status does (section 3; the list is unverified)."""
 STATUSES: Final[Mapping[int, type[AdapterError]]] = {
     400: Invalid,
     401: Forbidden,
@@ -64,7 +65,7 @@ def classify(answer: Reply) -> AdapterError | None:
         return ContractBroken(wrong, raw=answer.text) if answer.status == 404 else None
     text, kind_ = _text(detail.get("message")), _text(detail.get("type"))
     code = _text(detail.get("code")) or kind_
-    if is_replayed(answer.headers) or kind_ == "idempotency_error":
+    if is_replayed(answer.headers) or (kind_ == "idempotency_error" and code != IN_USE):
         return KeySpent(text, vendor_code=code)
     kind = CODES.get(code) or STATUSES.get(answer.status)
     if kind is RateLimited:

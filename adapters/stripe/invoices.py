@@ -68,9 +68,15 @@ class Invoices:
     async def _made_whole(
         self, key: ExternalId, request: ProvisionInvoice, invoice: Invoice
     ) -> Invoice:
-        """Take lines off the draft that were not asked for, and add those that it lacks."""
+        """Take lines off the draft that were not asked for, and add those that it lacks.
+
+        Where one of ours is wrong or missing all are made anew, so that their order stays.
+        """
         net: mapping.Form = {"invoice_metadata": mapping.asked_net(request)}
-        if surplus := mapping.surplus_lines(request, invoice):
+        surplus = mapping.surplus_lines(request, invoice)
+        if mapping.missing_lines(request, invoice) or any(line.item for line in surplus):
+            surplus = invoice.lines
+        if surplus:
             ids = {line.id for line in surplus}
             form = {**mapping.surplus_form(surplus), **net}
             invoice = await self._change_lines(

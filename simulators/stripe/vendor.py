@@ -6,8 +6,8 @@ metered prices, charges, payment methods beyond the magic ones, the rest of Stri
 People act through the control origin under the same rules as clients: `POST /stripe/records` with a
 `type` and the parameters of its creation as `fields`; `PATCH /stripe/records/{type}/{id}` with the
 parameters of its update, or with `{"status": ...}` to pay out of band (`paid`), finalize (`open`),
-void, or mark an invoice `uncollectible`, or decide on a `dispute`, or with `{"payment_intent": ...}`
-to attach a payment to an invoice; `DELETE`. Limits and lags are the record `settings` `1`.
+void, or mark an invoice `uncollectible`, or decide on a `dispute`, or `{"payment_intent": ...}` to
+attach a payment to an invoice; `DELETE`. Limits and lags are the record `settings` `1`.
 """
 
 # ruff: noqa: A002 - `type` is what Stripe calls it

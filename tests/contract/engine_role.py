@@ -307,22 +307,20 @@ async def remove_credit(account: StripeAccount) -> object:
     return await account.port.remove_credit(CREDIT_KEY, request)
 
 
-async def with_edited_draft(account: StripeAccount) -> None:
-    invoice = await account.provision()
-    await account.edit_line(invoice.record, "1.00")
-
-
 CLIENT_THERE = StripeAccount.client
 BEGUN = StripeAccount.is_begun
-ACTS: tuple[Act[BillingEngine], ...] = (
+OWN_ACTS: tuple[Act[BillingEngine], ...] = (
     act("provision_client", provision_client, has_client, nothing),
     # found and read, the list of the latest, three looks at what hangs on it, and the delete
     act("remove_client", remove_client, has_client, CLIENT_THERE, 7),
-    act("provision_invoice", provision, BEGUN, CLIENT_THERE, 3),
     act("add_lines", provision, is_whole, StripeAccount.with_empty_draft, 2),
+)
+SHARED_ACTS: tuple[Act[BillingEngine], ...] = (
+    act("provision_invoice", provision, BEGUN, CLIENT_THERE, 3),
     act("remove_invoice", remove, BEGUN, StripeAccount.provision, 2, undo=True),
     act("post_invoice", post, is_open, StripeAccount.provision, 2),
     act("void_invoice", void, is_open, StripeAccount.issued, undo=True),
     act("provision_credit", credit, has_credit, StripeAccount.issued, 2),
     act("remove_credit", remove_credit, has_credit, StripeAccount.credited, 2, undo=True),
 )
+"""The moves of `invoicing_role`, as acts."""

@@ -104,7 +104,7 @@ class WriteFaults(ABC, Generic[C]):
         await act.perform(scene)
 
         calls = await scene.calls()
-        assert len(calls) == act.calls
+        assert len(calls) == act.calls, calls
         if self.ONE_WRITE:
             assert sum(method != "GET" for method, _ in calls) == 1
 

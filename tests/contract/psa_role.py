@@ -13,6 +13,7 @@ from canonical.deal import Address, ContractLineType
 from canonical.ids import external_id
 from canonical.money import Money
 from canonical.provisioning import (
+    MilestoneTask,
     PlannedMilestone,
     PlannedTask,
     ProvisionMilestones,
@@ -150,14 +151,21 @@ def tasks_request(project: RecordRef | None, **changes: object) -> ProvisionTask
             )
             for number, (type_, title, amount) in enumerate(lines)
         ),
+        milestones=tuple(
+            MilestoneTask(line="1", title=f"Instalment {number}", due=date(2027, 1, 31))
+            for number in (1, 2, 3)
+        ),
     )
     return request.model_copy(update=changes)
 
 
-def milestones_request(project: RecordRef | None, count: int = 3) -> ProvisionMilestones:
+def milestones_request(
+    project: RecordRef | None, count: int = 3, tasks: tuple[RecordRef, ...] = ()
+) -> ProvisionMilestones:
     return ProvisionMilestones(
         connection="psa",
         project=project,
+        tasks=tasks,
         milestones=tuple(
             PlannedMilestone(
                 ref=str(number),
@@ -199,7 +207,8 @@ async def tasks(scene: Scene[Psa]) -> Receipt:
 async def milestones(scene: Scene[Psa]) -> Receipt:
     known = await project(scene)
     found = await scene.adapter.find_milestones(MILESTONES_KEY, known)
-    request = milestones_request(known)
+    of_lines = len(tasks_request(known).tasks)
+    request = milestones_request(known, tasks=(await tasks(scene)).parts[of_lines:])
     return found or await scene.adapter.provision_milestones(MILESTONES_KEY, request)
 
 
@@ -312,8 +321,19 @@ async def remove_tasks(scene: Scene[Psa]) -> object:
 
 
 async def provision_milestones(scene: Scene[Psa]) -> object:
-    request = milestones_request(await behind(scene, "project"))
+    known = await behind(scene, "project")
+    titles = {each.title for each in tasks_request(known).milestones}
+    ours = tuple(
+        reference(scene, "task", each["id"])
+        for each in await scene.records(facts(scene).story)
+        if each["fields"][facts(scene).title] in titles
+    )
+    request = milestones_request(known, tasks=ours)
     return await scene.adapter.provision_milestones(MILESTONES_KEY, request)
+
+
+def is_milestone(story: Mapping[str, object]) -> bool:
+    return story["story_type"] == "milestone"
 
 
 async def remove_milestones(scene: Scene[Psa]) -> object:
@@ -349,7 +369,7 @@ ACTS: tuple[Act[Psa], ...] = (
     Act("remove_project", remove_project, has_project, with_project, calls=5, undo=True),
     Act("provision_tasks", provision_tasks, has_tasks, with_project),
     Act("remove_tasks", remove_tasks, has_tasks, with_tasks, calls=2, undo=True),
-    Act("provision_milestones", provision_milestones, has_milestones, with_project),
+    Act("provision_milestones", provision_milestones, has_milestones, with_tasks),
     Act(
         "remove_milestones", remove_milestones, has_milestones, with_milestones, calls=2, undo=True
     ),

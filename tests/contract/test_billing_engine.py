@@ -1,544 +1,626 @@
-"""What every adapter in the role of a billing engine does, on its vendor's simulator."""
+"""Stripe in the role of a billing engine: what every issuing system does, and what is its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import pytest_asyncio
 
-from adapters.billing_engine import BillingEngine
-from adapters.errors import (
-    Invalid,
-    MissingMapping,
-    NotFound,
-    Rejected,
-    UndoRefused,
-)
-from canonical.engine_invoices import (
-    EngineCreditLine,
-    EngineInvoiceStatus,
-    EngineLine,
+from adapters.errors import Invalid, MissingMapping, NotFound, Rejected, UndoRefused
+from canonical.ids import ExternalId
+from canonical.invoicing import (
+    Application,
+    ApplicationKind,
+    CreditLine,
+    CreditReason,
+    InvoiceLine,
+    InvoiceStatus,
     Settlement,
 )
-from canonical.ids import ExternalId
 from canonical.money import Money
-from canonical.records import UndoResult
+from canonical.records import RecordRef, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control
 from tests.contract.engine_role import (
     CLIENT,
     CLIENT_KEY,
+    VENDOR,
+    StripeAccount,
+    opened,
+)
+from tests.contract.invoicing_role import (
     CREDIT_KEY,
-    DRAFT_KEY,
-    EACH_NAME,
-    ENGINES,
-    ISSUE_KEY,
-    LINES,
-    NET,
-    client,
-    credit_wish,
-    draft,
-    facts,
-    issued,
-    pay,
-    reference,
-    usd,
-    wish,
-    with_empty_draft,
+    HOSTILE,
+    INVOICE_KEY,
+    LATER,
+    LONG_AGO,
+    POST_KEY,
+    SECOND_CREDIT_KEY,
+    VOID_KEY,
 )
-from tests.contract.suite import (
-    Scene,
-    open_scene,
-)
+from tests.contract.invoicing_suites import ClerkSuite, CreditSuite, InvoiceSuite, SettlementSuite
+from tests.contract.suite import open_scene
 
 pytestmark = pytest.mark.contract
 
 NEVER_RECALLED = ExternalId("dt-never-0000000000000000")
+SECOND_KEY = ExternalId("dt-second-000000000000000")
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=ENGINES)
-async def scene(
-    request: pytest.FixtureRequest, control: Control
-) -> AsyncIterator[Scene[BillingEngine]]:
-    async with open_scene(control, request.param) as opened:
-        yield opened
+@pytest_asyncio.fixture(loop_scope="session")
+async def account(control: Control) -> AsyncIterator[StripeAccount]:
+    async with open_scene(control, VENDOR) as fresh:
+        yield await opened(fresh)
 
 
-async def things(scene: Scene[BillingEngine]) -> list[tuple[str, str, str]]:
-    """Return all live records but the vendor's own log of events."""
-    return [each for each in await scene.state() if each[0] != facts(scene).event]
-
-
-async def ours(scene: Scene[BillingEngine], type_: str) -> list[str]:
+async def ours(account: StripeAccount, type_: str) -> list[str]:
     """Return the ids of all records that carry a key."""
-    return [each["id"] for each in await scene.records(type_) if each["key"]]
+    return [each["id"] for each in await account.scene.records(type_) if each["key"]]
+
+
+def line(account: StripeAccount, item: str, amount: str, category: str = "") -> InvoiceLine:
+    money = account.money(amount)
+    return InvoiceLine(
+        item=item, unit_price=money.amount, amount=money, tax_category=category, kind="fee"
+    )
+
+
+def part(account: StripeAccount, item: str, amount: str) -> CreditLine:
+    return CreditLine(item=item, amount=account.money(amount), reason=CreditReason.REBILL)
+
+
+async def applied(account: StripeAccount, invoice: RecordRef) -> tuple[Application, ...]:
+    return (await account.port.read_invoice(invoice)).applications
 
 
 class TestClients:
-    async def test_a_client_is_made_found_and_removed(self, scene: Scene[BillingEngine]) -> None:
-        before = await things(scene)
-        assert await scene.adapter.find_client(CLIENT_KEY) is None
+    async def test_a_client_is_made_found_and_removed(self, account: StripeAccount) -> None:
+        before = await account.state()
+        assert await account.port.find_client(CLIENT_KEY) is None
 
-        record = await scene.adapter.provision_client(CLIENT_KEY, CLIENT)
+        record = await account.port.provision_client(CLIENT_KEY, CLIENT)
 
-        assert record == reference(scene, "client", record.id)
-        assert await scene.adapter.find_client(CLIENT_KEY) == record
-        kept = repr((await scene.record(facts(scene).client, record.id))["fields"])
+        assert record == account.reference_to("client", record.id)
+        assert await account.port.find_client(CLIENT_KEY) == record
+        kept = repr(await account.fields("customer", record.id))
         for said in (CLIENT.name, CLIENT.billing_email, "Floor 7", "10013", "'US'"):
             assert said in kept
-        results = [(await scene.adapter.remove_client(CLIENT_KEY, record)).result for _ in range(2)]
+        results = [(await account.port.remove_client(CLIENT_KEY, record)).result for _ in range(2)]
         assert results == [UndoResult.REMOVED, UndoResult.ABSENT]
-        assert await scene.adapter.find_client(CLIENT_KEY) is None
-        assert await things(scene) == before
+        assert await account.port.find_client(CLIENT_KEY) is None
+        assert await account.state() == before
 
-    async def test_provisioning_twice_makes_one_client(self, scene: Scene[BillingEngine]) -> None:
-        records = [await scene.adapter.provision_client(CLIENT_KEY, CLIENT) for _ in range(2)]
+    async def test_provisioning_twice_makes_one_client(self, account: StripeAccount) -> None:
+        records = [await account.port.provision_client(CLIENT_KEY, CLIENT) for _ in range(2)]
 
         assert records[0] == records[1]
-        assert await ours(scene, facts(scene).client) == [records[0].id]
+        assert await ours(account, "customer") == [records[0].id]
 
     async def test_a_client_removed_and_wanted_again_is_a_new_one(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
         # The vendor still answers the first create by its key: with a record that is gone.
         removed = []
         for _ in range(3):
-            record = await scene.adapter.provision_client(CLIENT_KEY, CLIENT)
+            record = await account.port.provision_client(CLIENT_KEY, CLIENT)
             assert record.id not in removed
-            assert await scene.adapter.find_client(CLIENT_KEY) == record
-            await scene.adapter.remove_client(CLIENT_KEY, record)
+            assert await account.port.find_client(CLIENT_KEY) == record
+            await account.port.remove_client(CLIENT_KEY, record)
             removed.append(record.id)
 
     async def test_what_is_no_longer_in_the_latest_is_found_by_search(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        await scene.control.clock(scene.name, set="2026-01-05T00:00:00Z")
-        record = await client(scene)
+        await account.scene.control.clock(account.scene.name, set="2026-01-05T00:00:00Z")
+        record = await account.client()
 
-        assert await scene.adapter.find_client(CLIENT_KEY) == record
+        assert await account.port.find_client(CLIENT_KEY) == record
 
-    async def test_a_search_that_lags_hides_nothing(self, scene: Scene[BillingEngine]) -> None:
-        await scene.control.add_fault(
-            scene.vendor, scene.name, {}, FaultKind.STALE_SEARCH, key=str(CLIENT_KEY)
+    async def test_a_search_that_lags_hides_nothing(self, account: StripeAccount) -> None:
+        await account.scene.control.add_fault(
+            VENDOR, account.scene.name, {}, FaultKind.STALE_SEARCH, key=str(CLIENT_KEY)
         )
-        record = await client(scene)
+        record = await account.client()
 
-        assert await scene.adapter.find_client(CLIENT_KEY) == record
-        assert await scene.adapter.provision_client(CLIENT_KEY, CLIENT) == record
-        gone = await scene.adapter.remove_client(CLIENT_KEY, None)
+        assert await account.port.find_client(CLIENT_KEY) == record
+        assert await account.port.provision_client(CLIENT_KEY, CLIENT) == record
+        gone = await account.port.remove_client(CLIENT_KEY, None)
 
         assert gone.result is UndoResult.REMOVED
-        assert await ours(scene, facts(scene).client) == []
+        assert await ours(account, "customer") == []
 
-    async def test_a_client_with_invoices_is_kept_and_said_so(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        record = await client(scene)
-        await scene.put(facts(scene).item, {"customer": record.id, "amount": 1, "currency": "usd"})
+    async def test_a_client_with_invoices_is_kept_and_said_so(self, account: StripeAccount) -> None:
+        record = await account.client()
+        await account.scene.put(
+            "invoiceitem", {"customer": record.id, "amount": 1, "currency": "eur"}
+        )
 
-        kept = await scene.adapter.remove_client(CLIENT_KEY, record)
+        kept = await account.port.remove_client(CLIENT_KEY, record)
 
         assert kept.result is UndoResult.KEPT
         assert kept.residue
-        assert await scene.adapter.find_client(CLIENT_KEY) == record
+        assert await account.port.find_client(CLIENT_KEY) == record
 
-    @EACH_NAME
+    @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
     async def test_hostile_names_are_kept_or_shortened(
-        self, scene: Scene[BillingEngine], name: str
+        self, account: StripeAccount, name: str
     ) -> None:
         request = CLIENT.model_copy(update={"name": name})
 
-        record = await scene.adapter.provision_client(CLIENT_KEY, request)
+        record = await account.port.provision_client(CLIENT_KEY, request)
 
-        shown = str((await scene.record(facts(scene).client, record.id))["fields"]["name"])
+        shown = str((await account.fields("customer", record.id))["name"])
         assert shown == name or (shown.endswith("…") and name.startswith(shown[:-1]))
 
 
-class TestDrafts:
-    async def test_a_draft_has_all_that_was_asked_for(self, scene: Scene[BillingEngine]) -> None:
-        request = await wish(scene)
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) is None
-
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
-
-        assert made.record == reference(scene, "invoice", made.record.id)
-        assert made.status is EngineInvoiceStatus.DRAFT
-        assert (made.external_id, made.number, made.currency) == (DRAFT_KEY, "", "USD")
-        assert (made.subtotal, made.tax, made.total) == (NET, usd("0"), NET)
-        assert {line.item: (line.description, line.amount) for line in made.lines} == {
-            line.item: (line.description, line.amount) for line in LINES
-        }
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) == made
-        assert await scene.adapter.read_invoice(made.record) == made
-        assert "PO-4711" in repr(await scene.record(facts(scene).invoice, made.record.id))
-
-    async def test_provisioning_twice_makes_one_draft_with_its_lines_once(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        first = await draft(scene)
-        once = await scene.state()
-
-        assert await scene.adapter.provision_draft(DRAFT_KEY, await wish(scene)) == first
-        assert await scene.state() == once
-
-    async def test_two_at_once_make_one_draft(self, scene: Scene[BillingEngine]) -> None:
-        request = await wish(scene)
+class TestInvoices(InvoiceSuite):
+    async def test_two_at_once_make_one_draft(self, account: StripeAccount) -> None:
+        request = await account.wish()
 
         await asyncio.gather(
-            *(scene.adapter.provision_draft(DRAFT_KEY, request) for _ in range(4)),
+            *(account.port.provision_invoice(INVOICE_KEY, request) for _ in range(4)),
             return_exceptions=True,
         )
 
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
-        assert await ours(scene, facts(scene).invoice) == [made.record.id]
-        assert (len(made.lines), made.total) == (len(LINES), NET)
+        made = await account.provision()
+        assert await ours(account, "invoice") == [made.record.id]
+        assert (len(made.lines), made.net) == (3, account.money("21000"))
 
     async def test_a_draft_is_completed_even_when_its_key_is_forgotten(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        await with_empty_draft(scene)
-        request = await wish(scene)
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) is None
-        await scene.control.clock(scene.name, advance_seconds=86_400 * 2)
+        await account.with_empty_draft()
+        request = await account.wish()
+        assert await account.port.find_invoice(INVOICE_KEY, request) is None
+        await account.scene.control.clock(account.scene.name, advance_seconds=86_400 * 2)
 
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
+        made = await account.port.provision_invoice(INVOICE_KEY, request)
 
-        assert await ours(scene, facts(scene).invoice) == [made.record.id]
-        assert (len(made.lines), made.total) == (len(LINES), NET)
-
-    async def test_a_line_that_a_person_took_off_is_added_again(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        made = await draft(scene)
-        items = await scene.records(facts(scene).item)
-        first = next(each for each in items if "'M-1'" in repr(each["fields"]))
-        await scene.control.delete_record(scene.vendor, scene.name, facts(scene).item, first["id"])
-        request = await wish(scene)
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) is None
-
-        again = await scene.adapter.provision_draft(DRAFT_KEY, request)
-
-        assert again.record == made.record
-        assert again.total == NET
-
-    async def test_a_line_that_a_person_added_is_told(self, scene: Scene[BillingEngine]) -> None:
-        made = await draft(scene)
-        known = await client(scene)
-        await scene.put(
-            facts(scene).item,
-            {
-                "customer": known.id,
-                "amount": 100,
-                "currency": "usd",
-                "description": "Extra",
-                "invoice": made.record.id,
-            },
-        )
-
-        with pytest.raises(Rejected, match="Extra was added"):
-            await scene.adapter.provision_draft(DRAFT_KEY, await wish(scene))
+        assert await ours(account, "invoice") == [made.record.id]
+        assert (len(made.lines), made.net) == (3, account.money("21000"))
 
     async def test_pending_items_of_the_client_stay_off_the_draft(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        known = await client(scene)
-        await scene.put(facts(scene).item, {"customer": known.id, "amount": 1, "currency": "usd"})
+        known = await account.client()
+        await account.scene.put(
+            "invoiceitem", {"customer": known.id, "amount": 1, "currency": "eur"}
+        )
 
-        assert (await draft(scene)).total == NET
+        assert (await account.provision()).net == account.money("21000")
 
-    async def test_more_lines_than_the_vendor_shows_at_once(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        lines = tuple(EngineLine(item=f"L-{n}", amount=usd("1.01")) for n in range(250))
-        request = await wish(scene, lines=lines)
+    async def test_more_lines_than_the_vendor_shows_at_once(self, account: StripeAccount) -> None:
+        lines = tuple(line(account, f"L-{n}", "1.01") for n in range(250))
+        request = await account.wish(lines=lines)
 
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
+        made = await account.port.provision_invoice(INVOICE_KEY, request)
 
-        assert {line.item for line in made.lines} == {line.item for line in lines}
-        assert made.total == usd("252.50")
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) == made
+        assert {each.item for each in made.lines} == {each.item for each in lines}
+        assert made.gross == account.money("252.50")
+        assert await account.port.find_invoice(INVOICE_KEY, request) == made
 
     @pytest.mark.parametrize(("currency", "amount"), [("JPY", "12345"), ("KWD", "12.340")])
     async def test_minor_units_are_the_currency_s_own(
-        self, scene: Scene[BillingEngine], currency: str, amount: str
+        self, account: StripeAccount, currency: str, amount: str
     ) -> None:
         money = Money(amount=Decimal(amount), currency=currency)
-        request = await wish(scene, currency=currency, lines=(EngineLine(item="a", amount=money),))
+        lines = (InvoiceLine(item="a", unit_price=money.amount, amount=money),)
 
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
+        made = await account.provision(currency=currency, lines=lines)
 
-        assert made.total == made.lines[0].amount == money
+        assert made.gross == made.lines[0].amount == money
 
-    async def test_a_price_per_unit_is_computed_by_the_vendor(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        product = await scene.put("product", {"name": "Consulting"})
-        scene.adapter = await scene.another(settings={"product": product})
+    async def test_a_price_per_unit_is_computed_by_the_vendor(self, account: StripeAccount) -> None:
+        product = await account.scene.put("product", {"name": "Consulting"})
+        account.scene.adapter = await account.with_settings({"product": product})
 
-        made = await draft(scene)
+        made = await account.provision()
 
-        assert made.total == NET
-        kept = repr(await scene.records(facts(scene).item))
+        assert made.net == account.money("21000")
+        kept = repr(await account.scene.records("invoiceitem"))
         assert "7.25" in kept
         assert "18500" in kept
 
-    async def test_tax_is_the_vendor_s_and_read_back_by_line(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        rates = await scene.records("tax_rate")
-        german = next(each["id"] for each in rates if each["fields"]["country"] == "DE")
-        settings = {"tax_rates": {"standard": [german], "exempt": []}}
-        scene.adapter = await scene.another(settings=settings)  # type: ignore[arg-type]
-        lines = (
-            EngineLine(item="a", amount=usd("10.55"), tax_category="standard"),
-            EngineLine(item="b", amount=usd("5"), tax_category="exempt"),
+    async def test_tax_is_the_vendor_s_and_read_back_by_line(self, account: StripeAccount) -> None:
+        lines = (line(account, "a", "10.55", "standard"), line(account, "b", "5", "exempt"))
+
+        made = await account.provision(lines=lines)
+
+        taxes = {each.item: each.tax.amount for each in made.lines}
+        assert taxes == {"a": Decimal("2.00"), "b": Decimal(0)}
+        assert (made.net, made.tax, made.gross) == tuple(
+            account.money(each) for each in ("15.55", "2", "17.55")
         )
-
-        made = await scene.adapter.provision_draft(DRAFT_KEY, await wish(scene, lines=lines))
-
-        assert {line.item: line.tax for line in made.lines} == {"a": usd("2.00"), "b": usd("0")}
-        assert (made.subtotal, made.tax, made.total) == (usd("15.55"), usd("2"), usd("17.55"))
         with pytest.raises(MissingMapping, match="other"):
-            await scene.adapter.provision_draft(
-                DRAFT_KEY,
-                await wish(scene, lines=(lines[0].model_copy(update={"tax_category": "other"}),)),
-            )
+            await account.provision(lines=(line(account, "a", "1", "other"),))
 
-    async def test_what_cannot_be_sent_makes_no_call(self, scene: Scene[BillingEngine]) -> None:
+    async def test_a_rate_within_the_price_leaves_less_than_was_asked_for(
+        self, account: StripeAccount
+    ) -> None:
+        rate = await account.scene.put(
+            "tax_rate", {"display_name": "in", "percentage": "19", "inclusive": True}
+        )
+        account.scene.adapter = await account.with_settings({"tax_rates": {"standard": [rate]}})
+
+        with pytest.raises(Rejected, match=r"a is 100\.00 EUR, not 119\.00 EUR"):
+            await account.provision(lines=(line(account, "a", "119", "standard"),))
+
+    async def test_what_cannot_be_sent_makes_no_call(self, account: StripeAccount) -> None:
+        first, *_ = account.lines()
         requests = [
-            await wish(scene, lines=()),
-            await wish(scene, lines=(LINES[0], LINES[0])),
-            await wish(scene, currency="EUR"),
-            await wish(scene, client=None),
-            await wish(scene, client_po="x" * 10_000),
-            await wish(scene, lines=(LINES[0].model_copy(update={"description": "x" * 10_000}),)),
-            await wish(scene, lines=(LINES[0].model_copy(update={"amount": usd("1")}),)),
+            await account.wish(lines=()),
+            await account.wish(lines=(first, first)),
+            await account.wish(currency="USD"),
+            await account.wish(client=None),
+            await account.wish(client_po="x" * 10_000),
+            await account.wish(lines=(first.model_copy(update={"amount": account.money("1")}),)),
             *[
-                await wish(scene, client=reference(scene, "client", bad))
-                for bad in facts(scene).bad_ids
+                await account.wish(client=account.reference_to("client", bad))
+                for bad in account.bad_ids
             ],
         ]
-        await scene.calls()
+        await account.scene.calls()
 
         for request in requests:
             with pytest.raises(Invalid):
-                await scene.adapter.provision_draft(DRAFT_KEY, request)
-        for bad in facts(scene).bad_ids:
-            with pytest.raises(Invalid):
-                await scene.adapter.read_invoice(reference(scene, "invoice", bad))
+                await account.port.provision_invoice(INVOICE_KEY, request)
         with pytest.raises(Invalid):
-            await scene.adapter.find_client(ExternalId("a' OR 'b"))
-        assert await scene.calls() == []
+            await account.port.find_client(ExternalId("a' OR 'b"))
+        assert await account.scene.calls() == []
 
-    async def test_a_draft_is_removed_once_with_its_items(
-        self, scene: Scene[BillingEngine]
+    async def test_a_draft_of_nobody_is_absent_and_of_a_stranger_rejected(
+        self, account: StripeAccount
     ) -> None:
-        await client(scene)
-        before = await things(scene)
-        request = await wish(scene)
-        await draft(scene)
-
-        results = [(await scene.adapter.remove_draft(DRAFT_KEY, request)).result for _ in range(2)]
-
-        assert results == [UndoResult.REMOVED, UndoResult.ABSENT]
-        assert await things(scene) == before
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) is None
-        nobody = await wish(scene, client=None)
-        assert (await scene.adapter.remove_draft(DRAFT_KEY, nobody)).result is UndoResult.ABSENT
-
-    async def test_a_draft_of_a_client_who_never_was_is_absent_or_rejected(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        request = await wish(scene, client=reference(scene, "client", "cus_0000000000"))
+        nobody = await account.wish(client=None)
+        assert (await account.port.remove_invoice(INVOICE_KEY, nobody)).result is UndoResult.ABSENT
+        stranger = account.reference_to("client", "cus_0000000000")
 
         with pytest.raises(Rejected):
-            await scene.adapter.provision_draft(DRAFT_KEY, request)
+            await account.provision(client=stranger)
 
+    async def test_issuing_says_the_same_by_any_key(self, account: StripeAccount) -> None:
+        issued = await account.issued()
 
-class TestInvoices:
-    async def test_issuing_gives_a_number_and_says_it_again(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        made = await draft(scene)
+        assert await account.port.post_invoice(NEVER_RECALLED, issued.record) == issued
+        assert await account.port.find_invoice(INVOICE_KEY, await account.wish()) == issued
 
-        first = await scene.adapter.finalize_invoice(ISSUE_KEY, made.record)
+    async def test_the_invoice_date_is_the_one_asked_for(self, account: StripeAccount) -> None:
+        account.scene.adapter = await account.with_settings({"time_zone": "Pacific/Auckland"})
+        made = await account.provision(on=date(2026, 11, 2), payment_days=14)
 
-        assert first.status is EngineInvoiceStatus.OPEN
-        assert first.number
-        assert (first.total, first.remaining, first.paid) == (NET, NET, usd("0"))
-        assert first.issued_on is not None
-        assert first.due == first.issued_on + timedelta(days=30)
-        assert await scene.adapter.finalize_invoice(ISSUE_KEY, made.record) == first
-        assert await scene.adapter.finalize_invoice(NEVER_RECALLED, made.record) == first
-        assert await scene.adapter.find_draft(DRAFT_KEY, await wish(scene)) == first
+        invoice = await account.port.post_invoice(POST_KEY, made.record)
 
-    async def test_the_invoice_date_is_the_one_asked_for(self, scene: Scene[BillingEngine]) -> None:
-        scene.adapter = await scene.another(settings={"time_zone": "Pacific/Auckland"})
-        request = await wish(scene, on=date(2026, 11, 2))
-        made = await scene.adapter.provision_draft(DRAFT_KEY, request)
-
-        invoice = await scene.adapter.finalize_invoice(ISSUE_KEY, made.record)
-
-        assert invoice.issued_on == date(2026, 11, 2)
+        assert (invoice.on, invoice.due) == (date(2026, 11, 2), date(2026, 11, 16))
 
     async def test_what_was_paid_since_is_told_by_a_repeated_issue(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        invoice = await issued(scene)
-        await pay(scene, invoice.record)
+        invoice = await account.issued()
+        await account.pay(invoice.record)
 
-        again = await scene.adapter.finalize_invoice(ISSUE_KEY, invoice.record)
+        again = await account.port.post_invoice(POST_KEY, invoice.record)
 
-        assert again.status is EngineInvoiceStatus.PAID
-        assert again == await scene.adapter.read_invoice(invoice.record)
-        assert again.remaining == usd("0")
-
-    async def test_an_issued_invoice_is_no_draft_to_remove(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        await issued(scene)
-        before = await scene.state()
-
-        with pytest.raises(UndoRefused):
-            await scene.adapter.remove_draft(DRAFT_KEY, await wish(scene))
-        assert await scene.state() == before
-
-    async def test_voiding_is_for_good_and_repeatable(self, scene: Scene[BillingEngine]) -> None:
-        invoice = await issued(scene)
-
-        for key in (ISSUE_KEY, ISSUE_KEY, NEVER_RECALLED):
-            undone = await scene.adapter.void_invoice(key, invoice.record)
-            assert (undone.result, undone.record) == (UndoResult.REVERSED, invoice.record)
-        voided = await scene.adapter.read_invoice(invoice.record)
-        assert (voided.status, voided.number) == (EngineInvoiceStatus.VOID, invoice.number)
-        request = await wish(scene)
-        assert await scene.adapter.find_draft(DRAFT_KEY, request) is None
-        assert (await scene.adapter.remove_draft(DRAFT_KEY, request)).result is UndoResult.ABSENT
+        assert again.status is InvoiceStatus.SETTLED
+        assert again == await account.port.read_invoice(invoice.record)
+        assert again.remaining == account.money("0")
 
     async def test_a_draft_made_again_after_a_void_is_a_new_one(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        invoice = await issued(scene)
-        await scene.adapter.void_invoice(ISSUE_KEY, invoice.record)
+        invoice = await account.issued()
+        for key in (VOID_KEY, VOID_KEY, NEVER_RECALLED):
+            undone = await account.port.void_invoice(key, invoice.record)
+            assert (undone.result, undone.record) == (UndoResult.REVERSED, invoice.record)
+        voided = await account.port.read_invoice(invoice.record)
+        assert (voided.status, voided.number) == (InvoiceStatus.VOID, invoice.number)
 
-        made = await draft(scene)
+        made = await account.provision()
 
         assert made.record != invoice.record
-        assert (made.status, made.total) == (EngineInvoiceStatus.DRAFT, NET)
+        assert (made.status, made.net) == (InvoiceStatus.DRAFT, invoice.net)
 
-    async def test_a_draft_or_a_paid_invoice_is_not_voided(
-        self, scene: Scene[BillingEngine]
-    ) -> None:
-        made = await draft(scene)
-        with pytest.raises(UndoRefused):
-            await scene.adapter.void_invoice(ISSUE_KEY, made.record)
-        await pay(scene, (await issued(scene)).record)
+    async def test_a_paid_invoice_is_not_voided_and_named(self, account: StripeAccount) -> None:
+        invoice = await account.issued()
+        await account.pay_outside(invoice.record)
 
         with pytest.raises(UndoRefused) as caught:
-            await scene.adapter.void_invoice(ISSUE_KEY, made.record)
-        assert (caught.value.record_type, caught.value.record_id) == ("invoice", made.record.id)
+            await account.port.void_invoice(VOID_KEY, invoice.record)
+        assert (caught.value.record_type, caught.value.record_id) == ("invoice", invoice.record.id)
 
     async def test_a_missing_invoice_is_not_found_and_nothing_to_void(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        absent = reference(scene, "invoice", facts(scene).absent_id)
+        absent = account.reference_to("invoice", account.absent_id)
 
         with pytest.raises(NotFound):
-            await scene.adapter.read_invoice(absent)
-        with pytest.raises(NotFound):
-            await scene.adapter.finalize_invoice(ISSUE_KEY, absent)
-        assert (await scene.adapter.void_invoice(ISSUE_KEY, absent)).result is UndoResult.ABSENT
+            await account.port.post_invoice(POST_KEY, absent)
+        undone = await account.port.void_invoice(VOID_KEY, absent)
+        assert undone.result is UndoResult.ABSENT
 
 
-class TestCredits:
-    async def test_a_credit_lowers_what_is_to_be_paid_and_is_voided(
-        self, scene: Scene[BillingEngine]
+class TestClerks(ClerkSuite):
+    async def test_a_line_that_a_person_took_off_is_added_again(
+        self, account: StripeAccount
     ) -> None:
-        invoice = await issued(scene)
-        request = await credit_wish(scene)
-        assert await scene.adapter.find_credit(CREDIT_KEY, request) is None
+        made, request = await account.provision(), await account.wish()
+        await account.remove("invoiceitem", await account.item("M-1"))
+        assert await account.port.find_invoice(INVOICE_KEY, request) is None
 
-        credit = await scene.adapter.provision_credit(CREDIT_KEY, request)
+        again = await account.port.provision_invoice(INVOICE_KEY, request)
 
-        assert credit.record == reference(scene, "credit_note", credit.record.id)
-        assert credit.number
-        assert (credit.invoice, credit.external_id) == (invoice.record, CREDIT_KEY)
-        assert (credit.subtotal, credit.tax, credit.total) == (usd("500"), usd("0"), usd("500"))
-        assert await scene.adapter.provision_credit(CREDIT_KEY, request) == credit
-        assert await scene.adapter.find_credit(CREDIT_KEY, request) == credit
-        assert len(await scene.records(facts(scene).credit)) == 1
-        assert (await scene.adapter.read_invoice(invoice.record)).remaining == usd("20500")
-        results = [(await scene.adapter.void_credit(CREDIT_KEY, request)).result for _ in range(2)]
-        assert results == [UndoResult.REVERSED, UndoResult.ABSENT]
-        assert await scene.adapter.find_credit(CREDIT_KEY, request) is None
-        assert (await scene.adapter.read_invoice(invoice.record)).remaining == NET
+        assert (again.record, again.net) == (made.record, made.net)
 
+    async def test_a_line_that_a_person_added_is_pending_again(
+        self, account: StripeAccount
+    ) -> None:
+        made = await account.provision()
+        await account.add_line(made.record)
+
+        again = await account.provision()
+
+        assert again == made
+        items = [each["fields"] for each in await account.scene.records("invoiceitem")]
+        (extra,) = [each for each in items if each["description"] == "Extra"]
+        assert extra["invoice"] is None
+
+    async def test_a_draft_whose_sum_a_person_changed_is_not_issued(
+        self, account: StripeAccount
+    ) -> None:
+        made = await account.provision()
+        await account.edit_line(made.record, "1341.24")
+
+        with pytest.raises(Rejected, match=r"its lines are 20,999\.99 EUR now"):
+            await account.port.post_invoice(POST_KEY, made.record)
+
+        assert not (await account.port.read_invoice(made.record)).issued
+
+    async def test_a_correction_of_the_draft_is_issued(self, account: StripeAccount) -> None:
+        made = await account.provision()
+        await account.provision(lines=account.lines()[:2])
+
+        issued = await account.port.post_invoice(POST_KEY, made.record)
+
+        assert issued.net == account.money("21341.25")
+
+    async def test_an_issued_invoice_is_not_brought_into_another_form(
+        self, account: StripeAccount
+    ) -> None:
+        await account.issued()
+        first, *others = account.lines()
+        other = first.model_copy(update={"quantity": Decimal(1), "amount": account.money("185")})
+        before = await account.state()
+
+        with pytest.raises(Rejected, match=r"T-1 is 1,341\.25 EUR, not 185\.00 EUR"):
+            await account.provision(lines=(other, *others))
+        with pytest.raises(Rejected, match="N-1 is missing"):
+            await account.provision(lines=(first, *others, line(account, "N-1", "1")))
+
+        assert await account.state() == before
+
+    async def test_a_draft_that_a_person_deleted_is_not_there(self, account: StripeAccount) -> None:
+        made, request = await account.provision(), await account.wish()
+        await account.delete(made.record)
+
+        with pytest.raises(NotFound):
+            await account.port.read_invoice(made.record)
+        undone = await account.port.remove_invoice(INVOICE_KEY, request)
+        assert undone.result is UndoResult.ABSENT
+        assert (await account.provision()).record != made.record
+
+
+class TestSettlement(SettlementSuite):
+    async def test_what_is_paid_outside_settles_it(self, account: StripeAccount) -> None:
+        issued = await account.issued()
+        await account.pay(issued.record, "4990")
+        await account.pay_outside(issued.record)
+
+        invoice = await account.port.read_invoice(issued.record)
+
+        assert (invoice.status, invoice.remaining) == (InvoiceStatus.SETTLED, account.money("0"))
+        amounts = [each.amount.amount for each in invoice.applications]
+        assert sorted(amounts) == [Decimal(4990), Decimal(20000)]
+
+    async def test_a_part_paid_back_opens_that_part(self, account: StripeAccount) -> None:
+        issued = await account.issued()
+        payment = await account.pay(issued.record)
+        refund = await account.refund(payment, "90")
+
+        invoice = await account.port.read_invoice(issued.record)
+
+        assert (invoice.status, invoice.remaining) == (InvoiceStatus.OPEN, account.money("90"))
+        (back,) = [each for each in invoice.applications if each.amount.amount < 0]
+        assert (back.id, back.kind, back.reference) == (refund, ApplicationKind.PAYMENT, payment)
+        assert back.amount == account.money("-90")
+
+    @pytest.mark.parametrize(("decision", "left"), [("", "24990"), ("lost", "24990"), ("won", "0")])
+    async def test_a_dispute_takes_the_payment_back_until_it_is_won(
+        self, account: StripeAccount, decision: str, left: str
+    ) -> None:
+        issued = await account.issued()
+        payment = await account.pay(issued.record)
+        dispute = await account.scene.put("dispute", {"payment_intent": payment})
+        if decision:
+            await account.patch("dispute", dispute, status=decision)
+
+        invoice = await account.port.read_invoice(issued.record)
+
+        assert invoice.remaining == account.money(left)
+        ids = [each.id for each in invoice.applications if each.amount.amount < 0]
+        assert ids == ([dispute] if left != "0" else [])
+
+    async def test_what_was_paid_too_much_pays_the_next_invoice(
+        self, account: StripeAccount
+    ) -> None:
+        issued = await account.issued()
+        await account.pay(issued.record, "25000")
+        assert (await account.port.read_invoice(issued.record)).remaining == account.money("0")
+        lines = (line(account, "a", "100"),)
+        made = await account.port.provision_invoice(SECOND_KEY, await account.wish(lines=lines))
+
+        following = await account.port.post_invoice(POST_KEY, made.record)
+
+        (used,) = following.applications
+        assert (used.kind, used.amount) == (ApplicationKind.PAYMENT, account.money("10"))
+        assert (following.status, following.remaining) == (
+            InvoiceStatus.OPEN,
+            account.money("90"),
+        )
+
+    async def test_an_uncollectible_invoice_is_told_and_can_still_be_paid(
+        self, account: StripeAccount
+    ) -> None:
+        issued = await account.issued()
+        await account.patch("invoice", issued.record.id, status="uncollectible")
+
+        told = await account.port.read_invoice(issued.record)
+        await account.pay_outside(issued.record)
+
+        assert (told.status, told.remaining) == (InvoiceStatus.UNCOLLECTIBLE, issued.remaining)
+        paid = await account.port.read_invoice(issued.record)
+        assert paid.status is InvoiceStatus.SETTLED
+
+    @pytest.mark.parametrize("what", ["refund", "dispute", "outside", "void", "uncollectible"])
+    async def test_what_leaves_no_trace_on_the_invoice_surfaces_it_too(
+        self, account: StripeAccount, what: str
+    ) -> None:
+        issued = await account.issued()
+        payment = await account.pay(issued.record) if what in {"refund", "dispute"} else ""
+        pages = [page async for page in account.port.list_changed_invoices(LONG_AGO)]
+        ((change,),) = pages
+        since: datetime = change.changed_at + timedelta(hours=1)
+        await account.wait_a_day()
+        match what:
+            case "refund":
+                await account.refund(payment, "1")
+            case "dispute":
+                await account.scene.put("dispute", {"payment_intent": payment})
+            case "outside":
+                await account.pay_outside(issued.record)
+            case _:
+                await account.patch("invoice", issued.record.id, status=what)
+
+        changed = [
+            each async for page in account.port.list_changed_invoices(since) for each in page
+        ]
+
+        assert [(each.record, each.external_id) for each in changed] == [
+            (issued.record, INVOICE_KEY)
+        ]
+
+
+class TestCredits(CreditSuite):
     async def test_a_credit_made_again_after_a_void_is_a_new_one(
-        self, scene: Scene[BillingEngine]
+        self, account: StripeAccount
     ) -> None:
-        await issued(scene)
-        request = await credit_wish(scene)
-        first = await scene.adapter.provision_credit(CREDIT_KEY, request)
-        await scene.adapter.void_credit(CREDIT_KEY, request)
+        first = await account.credited()
+        request = account.credit_wish(first.invoice)
+        await account.port.remove_credit(CREDIT_KEY, request)
 
-        second = await scene.adapter.provision_credit(CREDIT_KEY, request)
+        second = await account.port.provision_credit(CREDIT_KEY, request)
 
         assert second.record != first.record
-        assert await scene.adapter.find_credit(CREDIT_KEY, request) == second
+        assert await account.port.find_credit(CREDIT_KEY, request) == second
 
     @pytest.mark.parametrize("settlement", Settlement)
     async def test_a_credit_of_what_is_paid_says_where_it_goes(
-        self, scene: Scene[BillingEngine], settlement: Settlement
+        self, account: StripeAccount, settlement: Settlement
     ) -> None:
-        invoice = await issued(scene)
-        await pay(scene, invoice.record)
-        request = await credit_wish(scene, settlement=settlement)
+        invoice = await account.issued()
+        await account.pay(invoice.record)
+        request = account.credit_wish(invoice.record, settlement=settlement)
 
-        credit = await scene.adapter.provision_credit(CREDIT_KEY, request)
+        credit = await account.port.provision_credit(CREDIT_KEY, request)
 
-        assert credit.total == usd("500")
-        known = (await scene.record(facts(scene).client, (await client(scene)).id))["fields"]
-        assert known["balance"] == (-50_000 if settlement is Settlement.BALANCE else 0)
-        assert await scene.adapter.provision_credit(CREDIT_KEY, request) == credit
+        assert credit.gross == account.money("595")
+        known = await account.fields("customer", (await account.client()).id)
+        assert known["balance"] == (-59_500 if settlement is Settlement.BALANCE else 0)
+        assert await account.port.provision_credit(CREDIT_KEY, request) == credit
+        parts = {each.id: each.amount.amount for each in await applied(account, invoice.record)}
+        place = "balance" if settlement is Settlement.BALANCE else "outside"
+        assert parts[credit.record.id] == -parts[f"{credit.record.id}-{place}"] == 595
         with pytest.raises(UndoRefused):
-            await scene.adapter.void_credit(CREDIT_KEY, request)
+            await account.port.remove_credit(CREDIT_KEY, request)
 
-    async def test_a_credit_takes_its_share_of_the_tax(self, scene: Scene[BillingEngine]) -> None:
-        rates = await scene.records("tax_rate")
-        german = next(each["id"] for each in rates if each["fields"]["country"] == "DE")
-        settings = {"tax_rates": {"standard": [german]}}
-        scene.adapter = await scene.another(settings=settings)  # type: ignore[arg-type]
-        lines = (EngineLine(item="M-1", amount=usd("1000.01"), tax_category="standard"),)
-        made = await scene.adapter.provision_draft(DRAFT_KEY, await wish(scene, lines=lines))
-        await scene.adapter.finalize_invoice(ISSUE_KEY, made.record)
-        await pay(scene, made.record)
-        part = EngineCreditLine(item="M-1", amount=usd("33.33"))
+    async def test_a_credit_of_what_was_refunded_already_takes_the_refund(
+        self, account: StripeAccount
+    ) -> None:
+        invoice = await account.issued()
+        refund = await account.refund(await account.pay(invoice.record), "500")
 
-        credit = await scene.adapter.provision_credit(
-            CREDIT_KEY, await credit_wish(scene, lines=(part,))
+        credit = await account.port.provision_credit(
+            CREDIT_KEY, account.credit_wish(invoice.record)
         )
 
-        assert (credit.subtotal, credit.tax, credit.total) == (
-            usd("33.33"),
-            usd("6.33"),
-            usd("39.66"),
+        there = await account.port.read_invoice(invoice.record)
+        assert (there.status, there.remaining) == (InvoiceStatus.SETTLED, account.money("0"))
+        parts = {each.id: each.amount.amount for each in there.applications}
+        assert (parts[refund], parts[credit.record.id]) == (Decimal(-500), Decimal(595))
+        assert parts[f"{credit.record.id}-balance"] == Decimal(-95)
+
+    async def test_a_credit_of_what_was_lost_in_a_dispute_closes_it(
+        self, account: StripeAccount
+    ) -> None:
+        invoice = await account.issued()
+        payment = await account.pay(invoice.record)
+        await account.scene.put("dispute", {"payment_intent": payment, "amount": 59_500})
+        assert (await account.port.read_invoice(invoice.record)).remaining == account.money("595")
+
+        request = account.credit_wish(invoice.record, settlement=Settlement.ELSEWHERE)
+        await account.port.provision_credit(CREDIT_KEY, request)
+
+        there = await account.port.read_invoice(invoice.record)
+        assert (there.status, there.remaining) == (InvoiceStatus.SETTLED, account.money("0"))
+
+    async def test_credits_take_their_share_of_the_tax(self, account: StripeAccount) -> None:
+        made = await account.provision(lines=(line(account, "M-1", "1000.01", "standard"),))
+        invoice = await account.port.post_invoice(POST_KEY, made.record)
+        await account.pay(invoice.record)
+        taken = []
+        for key, net in ((CREDIT_KEY, "33.33"), (SECOND_CREDIT_KEY, "966.68")):
+            request = account.credit_wish(invoice.record, lines=(part(account, "M-1", net),))
+            taken.append(await account.port.provision_credit(key, request))
+
+        assert [each.tax.amount for each in taken] == [Decimal("6.33"), Decimal("183.67")]
+        assert sum(each.gross.amount for each in taken) == invoice.gross.amount
+
+    async def test_each_line_s_reason_is_kept_with_it(self, account: StripeAccount) -> None:
+        invoice = await account.issued()
+        lines = tuple(
+            CreditLine(item=item, amount=account.money("1"), reason=reason)
+            for item, reason in (("M-1", CreditReason.REBILL), ("T-1", CreditReason.CONCESSION))
         )
 
-    async def test_more_than_was_invoiced_is_refused(self, scene: Scene[BillingEngine]) -> None:
-        await issued(scene)
+        credit = await account.port.provision_credit(
+            CREDIT_KEY, account.credit_wish(invoice.record, lines=lines)
+        )
+
+        kept = [each["fields"] for each in await account.scene.records("credit_note_line_item")]
+        assert [each["metadata"] for each in kept] == [
+            {"dealthread_reason": "rebill"},
+            {"dealthread_reason": "concession"},
+        ]
+        note = await account.fields("credit_note", credit.record.id)
+        assert note["reason"] is None
+
+    async def test_what_is_no_credit_is_refused(self, account: StripeAccount) -> None:
+        invoice = await account.issued()
 
         for item, amount in (("M-1", "20000.01"), ("Z-9", "1"), ("D-1", "1"), ("M-1", "-1")):
-            part = EngineCreditLine(item=item, amount=usd(amount))
+            request = account.credit_wish(invoice.record, lines=(part(account, item, amount),))
             with pytest.raises(Invalid):
-                await scene.adapter.provision_credit(
-                    CREDIT_KEY, await credit_wish(scene, lines=(part,))
-                )
-        assert await scene.records(facts(scene).credit) == []
+                await account.port.provision_credit(CREDIT_KEY, request)
+        twice = (part(account, "M-1", "1"), part(account, "M-1", "1"))
+        with pytest.raises(Invalid):
+            await account.port.provision_credit(
+                CREDIT_KEY, account.credit_wish(invoice.record, lines=twice)
+            )
+        assert await account.scene.records("credit_note") == []
 
-    async def test_a_draft_is_not_credited(self, scene: Scene[BillingEngine]) -> None:
-        await draft(scene)
+    async def test_a_credit_is_dated_as_asked(self, account: StripeAccount) -> None:
+        credit = await account.credited()
 
-        with pytest.raises(Rejected):
-            await scene.adapter.provision_credit(CREDIT_KEY, await credit_wish(scene))
+        (told,) = await applied(account, credit.invoice)
+
+        assert (credit.on, told.on, told.reference) == (LATER, LATER, credit.number)

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import pytest_asyncio
+from pydantic import JsonValue
 
 from adapters.errors import (
     ClosedPeriod,
@@ -36,6 +37,8 @@ from tests.contract.suite import (
 )
 
 pytestmark = pytest.mark.contract
+
+Fields = dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -483,17 +486,18 @@ async def remove_hours(scene: Scene[Erp]) -> object:
     return await scene.adapter.remove_costs(COST_IDS[:2])
 
 
-def _act(name: str, method: str, *how: Any, calls: int) -> Act[Erp]:
-    """Return an act whose writes are told by their method: queries are posted too."""
-    return Act(name, *how, calls=calls, match={"method": method})
+# Faults are for the batches: queries are posted too.
+PUT: Final[Fields] = {"method": "PUT"}
+DELETE: Final[Fields] = {"method": "DELETE"}
 
 
 class TestFaults(WriteFaults[Erp], LookFaults[Erp]):
     ACTS = (
-        _act("post_charges", "PUT", post_charges, has_charges, with_project, calls=4),
-        _act("remove_charges", "DELETE", remove_charges, has_charges, with_charges, calls=4),
-        _act("post_costs", "PUT", post_hours, has_costs, with_project, calls=4),
-        _act("remove_costs", "DELETE", remove_hours, has_costs, posted_hours, calls=4),
+        Act("post_charges", post_charges, has_charges, with_project, calls=4, match=PUT),
+        Act("remove_charges", remove_charges, has_charges, with_charges, calls=4, match=DELETE),
+        Act("post_costs", post_hours, has_costs, with_project, calls=5, match=PUT),
+        # Two looks, two batches with their jobs, and two looks at what became of them.
+        Act("remove_costs", remove_hours, has_costs, posted_hours, calls=8, match=DELETE),
     )
     SIGN_INS = {"client_credentials": None}
 

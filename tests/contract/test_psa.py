@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+from pydantic import JsonValue
 
 from adapters.errors import (
     Duplicate,
@@ -30,6 +31,7 @@ from tests.contract.psa_role import (
     client,
     facts,
     invoice,
+    is_milestone,
     log_time,
     milestones,
     milestones_request,
@@ -363,7 +365,7 @@ class TestProjects:
 
 
 class TestTasks:
-    async def test_one_task_per_contract_line_in_the_order_of_the_request(
+    async def test_one_task_per_contract_line_and_milestone_in_the_order_of_the_request(
         self, scene: Scene[Psa]
     ) -> None:
         known = await project(scene)
@@ -374,16 +376,34 @@ class TestTasks:
 
         assert made.record == reference(scene, "task_list", made.record.id)
         assert made.outcome is WriteOutcome.CREATED
-        assert [part.type for part in made.parts] == ["task"] * 3
+        assert [part.type for part in made.parts] == ["task"] * 6
         assert await scene.adapter.find_tasks(TASKS_KEY, known) == made
         below = [await stored(scene, facts(scene).story, part.id) for part in made.parts]
-        for task, kept in zip(request.tasks, below, strict=True):
+        assert [is_milestone(kept) for kept in below] == [False] * 3 + [True] * 3
+        for task, kept in zip(request.tasks, below, strict=False):
             assert kept[facts(scene).title] == task.title
             assert task.budget.minor_units in kept.values()
             assert {"2026-12-01", "2027-05-31", made.record.id} <= {
                 value for value in kept.values() if isinstance(value, str)
             }
-        assert [kept["fixed_fee"] for kept in below] == [False, True, False]
+        assert [kept["fixed_fee"] for kept in below] == [False, True, False] + [True] * 3
+        for milestone, kept in zip(request.milestones, below[3:], strict=True):
+            assert kept[facts(scene).title] == milestone.title
+            assert {"2027-01-31", made.record.id} <= {
+                value for value in kept.values() if isinstance(value, str)
+            }
+
+    async def test_what_people_add_comes_after_what_was_asked_for(self, scene: Scene[Psa]) -> None:
+        made = await tasks(scene)
+        known = await project(scene)
+        title, kind = facts(scene).title, facts(scene).story
+        theirs = {"workspace_id": known.id, "parent_id": made.record.id, "story_type": "task"}
+        added = await scene.put(kind, {**theirs, title: "Theirs"})
+
+        found = await scene.adapter.find_tasks(TASKS_KEY, known)
+
+        assert found is not None
+        assert found.parts == (*made.parts, reference(scene, "task", added))
 
     async def test_the_same_key_makes_no_second_list(self, scene: Scene[Psa]) -> None:
         made = await tasks(scene)
@@ -399,11 +419,14 @@ class TestTasks:
     @EACH_NAME
     async def test_hostile_titles_are_kept_or_shortened(self, scene: Scene[Psa], name: str) -> None:
         request = tasks_request(await project(scene), title=name)
-        named = tuple(task.model_copy(update={"title": name}) for task in request.tasks)
+        named = {
+            "tasks": tuple(each.model_copy(update={"title": name}) for each in request.tasks),
+            "milestones": tuple(
+                each.model_copy(update={"title": name}) for each in request.milestones
+            ),
+        }
 
-        made = await scene.adapter.provision_tasks(
-            TASKS_KEY, request.model_copy(update={"tasks": named})
-        )
+        made = await scene.adapter.provision_tasks(TASKS_KEY, request.model_copy(update=named))
 
         for record in (made.record, *made.parts):
             shown = str((await stored(scene, facts(scene).story, record.id))[facts(scene).title])
@@ -469,6 +492,22 @@ class TestMilestones:
             number * 100_000 + 25 for number in range(1, 13)
         ]
         assert {each["date_to_invoice"] for each in kept} == {"2027-01-31"}
+        assert {each["story_id"] for each in kept} == {None}
+
+    async def test_each_is_approved_once_its_own_task_is_completed(self, scene: Scene[Psa]) -> None:
+        made = await milestones(scene)
+        known = await project(scene)
+        before = await scene.adapter.read_milestones(known.id)
+        assert [each.approved for each in before] == [False] * 3
+
+        task = (await tasks(scene)).parts[len(tasks_request(known).tasks)].id
+        kind = facts(scene).story
+        done: dict[str, JsonValue] = {"state": "completed"}
+        await scene.control.patch_record(scene.vendor, scene.name, kind, task, done)
+
+        after = await scene.adapter.read_milestones(known.id)
+        assert [each.record for each in after] == list(made.parts)
+        assert [each.approved for each in after] == [True, False, False]
 
     async def test_as_many_as_one_call_takes_are_made_found_and_removed(
         self, scene: Scene[Psa]
@@ -511,6 +550,7 @@ class TestMilestones:
         self, scene: Scene[Psa], with_project: bool
     ) -> None:
         known = await project(scene)
+        await tasks(scene)
         before = await scene.state()
         await milestones(scene)
         given = known if with_project else None

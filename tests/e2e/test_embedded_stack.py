@@ -18,7 +18,9 @@ import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from adapters.governor import LocalGovernor
@@ -28,6 +30,7 @@ from embedded.options import Record
 from embedded.ports import GATEWAY_OFFSET, UI_OFFSET, VENDOR_OFFSETS, Ports, check_free
 from embedded.processes import Child, ChildSpec, ProcessId, start, surroundings
 from embedded.stack import StackError, StackInfo, StackOptions, down, load, up, up_detached
+from operations.composition import vendor_queue
 from operations.config import ConnectionConfig, load_config
 from simulators.kit.control import Control
 from workflows.board import SEARCH_ATTRIBUTES
@@ -94,6 +97,7 @@ async def test_data_survives_down_and_up(options: Callable[..., StackOptions]) -
     await leave_traces(first)
     await check_configuration(first)
     await check_temporal(first)
+    await check_queues(first)
     assert {"The worker is ready", f"The gateway is ready: {first.addresses['gateway']}"} <= {*said}
     assert set(first.processes) == {"postgres", "temporal", "simulators", "worker", "gateway"}
 
@@ -200,6 +204,28 @@ async def check_temporal(info: StackInfo) -> None:
 
     await until(known)
     await temporal.ensure_search_attributes(client)  # a second time is no error
+
+
+async def check_queues(info: StackInfo) -> None:
+    """Every connection's queue is served, the billing engine's among them."""
+    client = await Client.connect(info.addresses["temporal"])
+    queues = [vendor_queue(name) for name in load_config(info.config).connections]
+    assert vendor_queue("stripe") in queues
+
+    async def served() -> bool:
+        answers = [
+            await client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace="default",
+                    task_queue=TaskQueue(name=queue),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+                )
+            )
+            for queue in queues
+        ]
+        return all(answer.pollers for answer in answers)
+
+    await until(served)
 
 
 async def test_two_stacks_live_side_by_side(options: Callable[..., StackOptions]) -> None:

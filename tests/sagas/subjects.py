@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from temporalio.client import WorkflowHandle
 
+from canonical.ids import look_id
+from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.saga import SagaResult
 from tests.support.billing import (
     AT_PROJECT,
@@ -16,10 +18,31 @@ from tests.support.billing import (
     billed_account,
     start_run,
 )
+from tests.support.invoicing import (
+    MILESTONE_CENTS,
+    NO_CRM,
+    approved_milestone,
+    assert_invoiced,
+    assert_queued_again,
+    handed_over,
+    invoiced,
+    look,
+    looked,
+    milestone_handed_over,
+    pay,
+    posting,
+    queued,
+    release,
+    start_milestone,
+    there,
+)
 from tests.support.world import World
 from workflows.billing_run import BillingRun
 from workflows.engine import Saga
+from workflows.invoice_lifecycle import TellInvoice
+from workflows.milestone_to_invoice import MilestoneToInvoice
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.post_invoice import PostInvoice
 
 Handle = WorkflowHandle[Any, SagaResult]
 
@@ -74,10 +97,7 @@ class OpportunitySubject(Subject):
         }
     )
     stop_at = "write_back"
-    any_order = (
-        frozenset({"provision_tasks", "provision_milestones"}),
-        frozenset({"link_psa_project", "link_erp_project"}),
-    )
+    any_order = (frozenset({"link_psa_project", "link_erp_project"}),)
     branches = (
         frozenset({"provision_erp_project"}),
         frozenset(
@@ -125,9 +145,112 @@ class BillingSubject(Subject):
         await (assert_billed if done else assert_unbilled)(world, account)
 
 
+class MilestoneSubject(Subject):
+    """MilestoneToInvoice over a milestone that its manager has approved."""
+
+    saga = MilestoneToInvoice
+    stop_at = "mark_eligible"
+    vendors = ("kantata",)
+
+    async def account(self, world: World) -> str:
+        """Seed a project with an approved milestone."""
+        account, _ = await approved_milestone(world, crm=NO_CRM)
+        return account
+
+    async def start(self, world: World, account: str) -> Handle:
+        """Start the saga of the project's only milestone."""
+        (milestone,) = await live_ids(world, account, "billing_milestones")
+        return await start_milestone(world, account, milestone)
+
+    async def assert_books(self, world: World, account: str, *, done: bool) -> None:
+        """Assert that the amount waits to be drafted, or that nothing of it is reserved."""
+        waiting = await world.store.drafts.billables(psa=f"kantata@{account}")
+        assert [each.amount.minor_units for each in waiting] == ([MILESTONE_CENTS] if done else [])
+
+
+class PostingSubject(Subject):
+    """PostInvoice over a released draft."""
+
+    saga = PostInvoice
+    vendors = ("kantata", "netsuite")
+
+    def __init__(self, name: str, stop_at: str, *, routed: bool) -> None:
+        """Say where to stop, and whether the ERP's invoices wait for approval."""
+        super().__init__(name)
+        self.stop_at = stop_at  # type: ignore[misc]  # of this subject, not of its class
+        self._routed = routed
+
+    async def account(self, world: World) -> str:
+        """Bring a draft to the billing queue: of a milestone, or of hours with charges."""
+        begun = milestone_handed_over if self._routed else handed_over
+        account = await begun(world, crm=NO_CRM, routed=self._routed)
+        draft = await queued(world, account)
+        world.notes[account] = draft.id
+        return account
+
+    async def start(self, world: World, account: str) -> Handle:
+        """Release the draft, which starts its posting."""
+        draft = await world.store.drafts.get(world.notes[account])
+        answer = await release(world, draft)
+        assert answer.taken, answer.reasons
+        handle = posting(world, draft)
+        await world.eventually(lambda: there(handle), "the posting")
+        return handle
+
+    async def assert_books(self, world: World, account: str, *, done: bool) -> None:
+        """Assert that all sides have one invoice, or that the draft waits in the queue again."""
+        draft = await world.store.drafts.get(world.notes[account])
+        await (assert_invoiced if done else assert_queued_again)(world, account, draft)
+
+
+class LookSubject(Subject):
+    """TellInvoice over an invoice that was paid since the last look."""
+
+    saga = TellInvoice
+    stop_at = ""
+    vendors = ("netsuite", "kantata", "salesforce")
+
+    async def account(self, world: World) -> str:
+        """Let an invoice be issued, looked at once, and paid."""
+        account = await milestone_handed_over(world)
+        invoice = await invoiced(world, account)
+        await looked(world, invoice, 1)
+        await pay(world, account, invoice, invoice.gross.amount)
+        world.notes[account] = invoice.record.id
+        return account
+
+    async def start(self, world: World, account: str) -> Handle:
+        """Signal that something may have changed."""
+        invoice = await self._invoice(world, account)
+        await look(world, invoice)
+        handle = world.env.client.get_workflow_handle_for(
+            TellInvoice.run, look_id(invoice.record.system, invoice.record.id, 2)
+        )
+        await world.eventually(lambda: there(handle), "the look")
+        return handle
+
+    async def assert_books(self, world: World, account: str, *, done: bool) -> None:
+        """Assert that the invoice is known to be settled, or as it was."""
+        invoice = await self._invoice(world, account)
+        assert (invoice.state is InvoiceState.SETTLED) == done
+
+    async def _invoice(self, world: World, account: str) -> TrackedInvoice:
+        return await world.store.invoices.get(f"netsuite@{account}", world.notes[account])
+
+
+async def live_ids(world: World, account: str, type_: str) -> list[str]:
+    """Return the ids of the PSA's live records of one type."""
+    records = await world.control.records("kantata", account, type=type_)
+    return [record["id"] for record in records if record["live"]]
+
+
 SUBJECTS: tuple[Subject, ...] = (
     OpportunitySubject("fixed-de"),
     OpportunitySubject("other-subsidiary"),
     BillingSubject("a month of a team"),
+    MilestoneSubject("an approved milestone"),
+    PostingSubject("a milestone, approved in the ERP", "draft_invoice", routed=True),
+    PostingSubject("hours with charges", "ready_charges", routed=False),
+    LookSubject("a paid invoice"),
 )
 """For a step, the first of them whose clean run has it is used."""

@@ -48,7 +48,12 @@ RATES = {"Principal": 250, "Consultant": 200, "Engineer": 180, "Analyst": 120}
 
 
 def engagement(
-    account: str, *, cap: int = 1_000_000, deal: str = f"time-{NUMBER}", **line: Any
+    account: str,
+    *,
+    cap: int = 1_000_000,
+    crm: str = "salesforce",
+    deal: str = f"time-{NUMBER}",
+    **line: Any,
 ) -> Engagement:
     """Return the contract of the seeded project; `line` changes both of its lines."""
     terms: dict[str, Any] = {
@@ -66,7 +71,7 @@ def engagement(
         **line,
     }
     return Engagement(
-        id=f"salesforce@{account}/{deal}",
+        id=f"{crm}@{account}/{deal}",
         client_id=f"client-{account}",
         title="Time project 0005",
         psa=f"kantata@{account}",

@@ -6,16 +6,26 @@ from typing import Any
 from pydantic import JsonValue
 from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
 
 from canonical.drafts import Draft, DraftAnswer, DraftState, Release, Review
-from canonical.ids import external_id, invoice_id, posting_id, step_key
+from canonical.engagement import BillingMethod
+from canonical.ids import (
+    external_id,
+    invoice_id,
+    milestone_to_invoice_id,
+    posting_id,
+    step_key,
+)
 from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
 from canonical.invoicing import ConfirmInvoice, PsaInvoice
 from canonical.lifecycle import InvoiceState, TrackedInvoice
+from canonical.milestone_to_invoice import MilestoneInput
 from canonical.money import Money
 from canonical.records import RecordRef
 from canonical.saga import SagaResult
 from operations.sagas import SAGA_QUEUE
+from tests.contract.psa_invoicing_role import Person
 from tests.support.billing import (
     AT_PROJECT,
     CLIENT,
@@ -28,15 +38,31 @@ from tests.support.billing import (
 )
 from tests.support.world import World
 from workflows.invoice_lifecycle import InvoiceLifecycle
+from workflows.milestone_to_invoice import MilestoneToInvoice
 from workflows.post_invoice import PostInvoice
 
 DEAL = "tm-us"
+MILESTONE_CENTS = 150_000
 GENERATIONS = range(1, 5)
 SUBSIDIARY = "2"
 
 
-async def contracted(world: World, *, scenario: str = "time-small", **line: Any) -> str:
-    """Return an account with approved work on a project whose deal is in the CRM."""
+NO_CRM = "imported"
+"""Not a CRM: what an engagement begins with that was imported, so that no CRM hears of it."""
+
+
+async def contracted(
+    world: World,
+    *,
+    scenario: str = "time-small",
+    crm: str = "salesforce",
+    routed: bool = False,
+    **line: Any,
+) -> str:
+    """Return an account with approved work on a project; its deal is in the CRM, if it has one.
+
+    `routed`: the ERP's invoices wait for approval there.
+    """
     account = await world.account(
         {
             "salesforce": "standard",
@@ -46,17 +72,50 @@ async def contracted(world: World, *, scenario: str = "time-small", **line: Any)
         },
         count=NUMBER + 1,
     )
+    world.ports.settings[f"netsuite@{account}"] = {"approval_routing": routed}
     deal = await world.deal_id(account, DEAL)
-    await world.store.engagements.put(engagement(account, deal=deal, **line))
+    await world.store.engagements.put(engagement(account, crm=crm, deal=deal, **line))
     noted = await entries_of(world, account)
     await world.store.changes.note(f"kantata@{account}", AT_PROJECT, noted)
     return account
 
 
-async def handed_over(world: World, *, scenario: str = "time-small", **line: Any) -> str:
+async def handed_over(world: World, **more: Any) -> str:
     """Return an account whose project was billed once: its lines wait to be drafted."""
-    account = await contracted(world, scenario=scenario, **line)
+    account = await contracted(world, **more)
     result = await world.result(await start_run(world, account))
+    assert result.outcome == "completed", result
+    return account
+
+
+async def approved_milestone(world: World, **more: Any) -> tuple[str, str]:
+    """Return an account with a milestone of 1,500.00 that its manager has approved; and its id."""
+    account = await contracted(world, billing_method=BillingMethod.ERP_LINES, **more)
+    manager = Person(world.control, account)
+    milestone = await manager.plan_milestone(AT_PROJECT, MILESTONE_CENTS)
+    await manager.complete(milestone)
+    return account, milestone
+
+
+async def start_milestone(
+    world: World, account: str, milestone: str
+) -> WorkflowHandle[MilestoneToInvoice, SagaResult]:
+    """Start the saga of a milestone, as the gateway does when something about it changed."""
+    psa = f"kantata@{account}"
+    return await world.env.client.start_workflow(
+        MilestoneToInvoice.run,
+        MilestoneInput(psa=psa, milestone_id=milestone),
+        id=milestone_to_invoice_id(psa, milestone),
+        task_queue=SAGA_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
+
+
+async def milestone_handed_over(world: World, **more: Any) -> str:
+    """Return an account whose approved milestone waits to be drafted."""
+    account, milestone = await approved_milestone(world, **more)
+    result = await world.result(await start_milestone(world, account, milestone))
     assert result.outcome == "completed", result
     return account
 
@@ -127,6 +186,32 @@ async def look(world: World, invoice: TrackedInvoice) -> None:
         start_signal="look",
         start_signal_args=[LookAgain()],
     )
+
+
+async def looked(world: World, invoice: TrackedInvoice, number: int) -> None:
+    """Wait until a look at an invoice has ended."""
+    handle = world.env.client.get_workflow_handle_for(
+        InvoiceLifecycle.run, invoice_id(invoice.record.system, invoice.record.id)
+    )
+
+    async def ended() -> bool:
+        if not await there(handle):
+            return False
+        last = await handle.query(InvoiceLifecycle.view)
+        return last is not None and last.number >= number
+
+    await world.eventually(ended, f"the end of look {number}")
+
+
+async def there(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Return whether a workflow was started already."""
+    try:
+        await handle.describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 async def seen_as(

@@ -21,6 +21,8 @@ from temporalio.worker import Worker
 
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
+from activities.credit_desk import CreditDeskActivities
+from activities.crediting import CreditActivities
 from activities.crm import CrmActivities
 from activities.drafting import DraftActivities
 from activities.engine import EngineActivities
@@ -42,6 +44,7 @@ from canonical.ids import Role
 from canonical.saga import Route, SagaResult, Verb, WorkItem, WorkItemKind
 from operations.billing import BillingDesk
 from operations.composition import vendor_queue
+from operations.invoices import InvoiceDesk
 from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
 from operations.workers import workflow_runner
@@ -90,6 +93,8 @@ class CasePorts(Ports):
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     """Calls in flight to a connection, where a case wants less than the usual."""
+    settings: dict[str, dict[str, JsonValue]] = field(default_factory=dict)
+    """Further settings of a connection, where a case wants other than the usual."""
 
     def crm(self, connection: str) -> Any:
         return self._connected(connection)
@@ -114,7 +119,7 @@ class CasePorts(Ports):
                 vendor,
                 connection,
                 base_url=self.urls[vendor],
-                settings=settings,
+                settings={**settings, **self.settings.get(connection, {})},
                 secrets={name: SecretStr(value) for name, value in secrets.items()},
                 timeouts={"read_seconds": HTTP_SECONDS, "total_seconds": HTTP_SECONDS},
                 ca_file=None,
@@ -137,9 +142,12 @@ class World:
     billing: BillingDesk
     """For it, the seeded month is open; a case names its connection at each call."""
     queue: QueueDesk
+    invoices: InvoiceDesk
     sweeper: SweepActivities
     route: dict[str, Any] = field(default_factory=dict)
     """What every route of new sagas gets: budgets, settle time, deadlines."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What a case has to remember of its account."""
     _numbers: Any = field(default_factory=itertools.count)
 
     async def account(self, scenario: str | Mapping[str, str] = "standard", count: int = 1) -> str:
@@ -307,6 +315,8 @@ async def open_world(
 
         drafts = DraftActivities(store, of_case, ACTORS, lambda: NOW)
         schedules = ScheduleActivities(store, of_case, lambda: NOW)
+        credit_desk = CreditDeskActivities(store, of_case, ACTORS)
+        crediting = CreditActivities(runner, ports, of_case, route, lambda: NOW)
         issuing = IssuingActivities(runner, ports, of_case, route)
         following = FollowingActivities(
             runner, ports, of_case, route, lambda: NOW, lambda name: vendor_of(name) == "salesforce"
@@ -317,13 +327,14 @@ async def open_world(
         )
         sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
         holders: dict[str, list[object]] = {
-            SAGA_QUEUE: [engine, sweeper, calendar, drafts, schedules],
+            SAGA_QUEUE: [engine, sweeper, calendar, drafts, schedules, credit_desk],
             vendor_queue("salesforce"): [crm, following],
             vendor_queue("netsuite"): [
                 ErpActivities(runner, ports),
                 PostingActivities(runner, ports),
                 issuing,
                 following,
+                crediting,
             ],
             vendor_queue("kantata"): [
                 PsaActivities(runner, ports),
@@ -331,6 +342,7 @@ async def open_world(
                 milestones,
                 issuing,
                 following,
+                crediting,
             ],
             vendor_queue("workday"): [HcmActivities(runner, ports)],
         }
@@ -369,6 +381,7 @@ async def open_world(
             desk,
             billing_desk,
             QueueDesk(env.client, store),
+            InvoiceDesk(env.client, store, ACTORS),
             sweeper,
             overrides,
         )

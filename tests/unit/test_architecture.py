@@ -10,6 +10,8 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
+from activities.credit_desk import CreditDeskActivities
+from activities.crediting import CreditActivities
 from activities.crm import CrmActivities
 from activities.drafting import DraftActivities
 from activities.engine import EngineActivities
@@ -37,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLDERS = (
     BillingActivities,
     CalendarActivities,
+    CreditActivities,
+    CreditDeskActivities,
     CrmActivities,
     DraftActivities,
     EngineActivities,

@@ -14,6 +14,7 @@ from canonical.deal import Address, ContractLineType
 from canonical.ids import ExternalId, external_id
 from canonical.money import Money
 from canonical.provisioning import (
+    MilestoneTask,
     PlannedMilestone,
     PlannedTask,
     ProvisionMilestones,
@@ -60,6 +61,27 @@ def milestones(*amounts: Money, due: date | None = None) -> ProvisionMilestones:
             PlannedMilestone(ref=str(n), title=f"M{n}", amount=amount, due=due)
             for n, amount in enumerate(amounts)
         ),
+    )
+
+
+def lines(*of: MilestoneTask) -> ProvisionTasks:
+    """Return an hourly line that is not billed and a fixed fee, with these milestones."""
+    types = {"L1": ContractLineType.TIME_AND_MATERIALS, "L2": ContractLineType.FIXED_FEE}
+    return ProvisionTasks(
+        connection="kantata",
+        title="Lines",
+        project=PROJECT,
+        tasks=tuple(
+            PlannedTask(
+                ref=ref,
+                title=ref,
+                type=type_,
+                billable=type_ is ContractLineType.FIXED_FEE,
+                budget=money("1.00", "EUR"),
+            )
+            for ref, type_ in types.items()
+        ),
+        milestones=of,
     )
 
 
@@ -202,6 +224,39 @@ class TestTasksBody:
             mapping.tasks_body(KEY, request, CONFIG)
         assert caught.value.field == "project"
 
+    def test_a_milestone_is_beside_its_line_and_billed_as_that(self) -> None:
+        fixed = MilestoneTask(line="L2", title="Go-live\n", due=date(2027, 1, 31))
+        hourly = MilestoneTask(line="L1", title="Kick-off")
+
+        body = mapping.tasks_body(KEY, lines(fixed, hourly), CONFIG)["story"]
+
+        assert isinstance(body, dict)
+        assert [row["story_type"] for row in body["sub_stories"]] == 2 * ["task"] + 2 * [
+            "milestone"
+        ]
+        assert body["sub_stories"][2:] == [
+            {
+                "title": "Go-live",
+                "story_type": "milestone",
+                "workspace_id": "10",
+                "billable": True,
+                "fixed_fee": True,
+                "due_date": "2027-01-31",
+            },
+            {
+                "title": "Kick-off",
+                "story_type": "milestone",
+                "workspace_id": "10",
+                "billable": False,
+                "fixed_fee": False,
+            },
+        ]
+
+    def test_a_milestone_of_no_line_is_refused(self) -> None:
+        with pytest.raises(Invalid) as caught:
+            mapping.tasks_body(KEY, lines(MilestoneTask(line="L9", title="Go-live")), CONFIG)
+        assert caught.value.field == "milestones"
+
 
 class TestMilestonesBody:
     @pytest.mark.parametrize(
@@ -230,6 +285,28 @@ class TestMilestonesBody:
         assert refs == ["dt-1:1", "dt-1:2"] == mapping.milestone_refs(KEY)[:2]
         assert {row["date_to_invoice"] for row in rows} == {"2027-01-31"}
         assert {row["billing_type"] for row in rows} == {"fixed_date"}
+
+    def test_one_with_a_task_falls_due_upon_its_completion(self) -> None:
+        amount = money("1.00", "EUR")
+        tasks = tuple(RecordRef(system="kantata", type="task", id=id_) for id_ in ("7", "8"))
+        request = milestones(amount, amount).model_copy(update={"tasks": tasks})
+
+        (rows,) = mapping.milestones_body(KEY, request, CONFIG).values()
+
+        assert isinstance(rows, list)
+        assert [(row["billing_type"], row["story_id"]) for row in rows] == [
+            ("upon_completion", "7"),
+            ("upon_completion", "8"),
+        ]
+
+    @pytest.mark.parametrize("ids", [("7",), ("7", "8", "9"), ("7", "x")])
+    def test_other_tasks_than_milestones_are_refused(self, ids: tuple[str, ...]) -> None:
+        tasks = tuple(RecordRef(system="kantata", type="task", id=id_) for id_ in ids)
+        amount = money("1.00", "EUR")
+        request = milestones(amount, amount).model_copy(update={"tasks": tasks})
+
+        with pytest.raises(Invalid):
+            mapping.milestones_body(KEY, request, CONFIG)
 
     def test_a_milestone_without_a_date_has_none(self) -> None:
         assert "date_to_invoice" not in dump_json(

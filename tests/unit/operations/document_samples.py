@@ -12,24 +12,26 @@ from typing import Any
 from canonical.deal import Address
 from canonical.documents import (
     Approval,
-    AuditFact,
     BackupEntry,
     DocumentLine,
+    InvoiceDocument,
+    Party,
+    Provenance,
+    TaxLine,
+)
+from canonical.entries import Entry, EntryKind, EntryRef
+from canonical.evidence import (
+    AuditFact,
     ErpReadBack,
     EvidenceLine,
     EvidencePart,
     EvidencePerson,
     EvidenceRate,
     EvidenceTax,
-    InvoiceDocument,
     InvoiceEvidence,
-    Party,
-    Provenance,
     Release,
-    TaxLine,
     VendorCall,
 )
-from canonical.entries import Entry, EntryKind, EntryRef
 from canonical.money import Money
 from canonical.rating import ExchangeRate, RateUsed
 from canonical.records import RecordRef

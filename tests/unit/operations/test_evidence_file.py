@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from canonical.documents import AuditFact, InvoiceEvidence, Release
 from canonical.entries import Entry
+from canonical.evidence import AuditFact, InvoiceEvidence, Release
 from operations.documents.evidence import MANIFEST, EvidenceFile, pack_evidence
 from operations.documents.verify import verify
 from store.audit import AuditEntry, _hash
@@ -39,6 +39,7 @@ MEMBERS = [
     "rates.json",
     "fx.json",
     "tax.json",
+    "milestones.json",
     "lines.json",
     "erp-read-back.json",
     "vendor-calls.jsonl",

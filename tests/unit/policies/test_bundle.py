@@ -145,7 +145,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "currency: EUR",
         "currency: EUX",
         (
-            "legal_entities.yaml:15: legal_entities.DE.currency: 'EUX' is no currency; "
+            "legal_entities.yaml:19: legal_entities.DE.currency: 'EUX' is no currency; "
             "allowed are ISO 4217 codes such as EUR."
         ),
     ),
@@ -165,7 +165,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "country: JP",
         "country: EU",
         (
-            "legal_entities.yaml:23: legal_entities.JP.country: 'EU' is no country; "
+            "legal_entities.yaml:30: legal_entities.JP.country: 'EU' is no country; "
             "allowed are ISO 3166-1 alpha-2 codes such as DE."
         ),
     ),
@@ -212,7 +212,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "tax",
         "JP:\n  categories: [services-standard, services-reduced]\n",
         "",
-        "legal_entities.yaml:21: legal_entities.JP: tax.yaml has no entry for JP.",
+        "legal_entities.yaml:28: legal_entities.JP: tax.yaml has no entry for JP.",
     ),
     # a currency without a rate card
     (
@@ -220,7 +220,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         'GBP: "7"\n',
         "",
         (
-            "legal_entities.yaml:20: legal_entities.DE.sells_in: "
+            "legal_entities.yaml:24: legal_entities.DE.sells_in: "
             "rate_cards.yaml has no card for GBP; allowed: EUR, JPY, USD."
         ),
     ),
@@ -240,7 +240,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "  GBP: 800000\n",
         "",
         (
-            "legal_entities.yaml:20: legal_entities.DE.sells_in: approvals.yaml has limits in "
+            "legal_entities.yaml:24: legal_entities.DE.sells_in: approvals.yaml has limits in "
             "value_over, but none for GBP."
         ),
     ),
@@ -277,8 +277,8 @@ class TestWrongBundle:
         (folder / "budgets.yaml").unlink()
         told = problems(folder)
         assert [problem.partition(": ")[0] for problem in told] == [
-            "legal_entities.yaml:3",
-            "legal_entities.yaml:8",
+            "legal_entities.yaml:4",
+            "legal_entities.yaml:9",
             "rate_cards.yaml:3",
             "budgets.yaml:1",
             "routing.yaml:2",

@@ -33,7 +33,8 @@ def receipt(id_: str, *parts: str) -> Receipt:
 
 
 def engaged(plan: OpportunityToProjectPlan, policies: Policies, **more: Any) -> Engagement:
-    tasks = [f"T{number}" for number, _ in enumerate(plan.tasks.tasks)]
+    count = len(plan.tasks.tasks) + len(plan.tasks.milestones)
+    tasks = [f"T{number}" for number in range(count)]
     given: dict[str, Any] = {
         "psa_project": receipt("501"),
         "tasks": receipt("900", *tasks),
@@ -59,6 +60,11 @@ def test_a_mixed_deal(bundle: Bundle) -> None:
     assert {rate.role: rate.rate for rate in time_line.rates}["Principal"] == Decimal(30_000)
     assert time_line.multipliers.overtime == Decimal("1.5")
     assert [line.caps for line in found.lines[1:]] == [(), ()]
+
+
+def test_an_hour_on_a_milestone_is_its_lines(bundle: Bundle) -> None:
+    found = engaged(planned("mixed-jp", bundle), bundle.policies)
+    assert [line.task_ids for line in found.lines] == [("T0",), ("T1", "T3", "T4"), ("T2",)]
 
 
 def test_a_retainer_holds_what_was_sold(bundle: Bundle) -> None:
@@ -102,7 +108,7 @@ def test_two_lines_by_the_hour_have_no_default(bundle: Bundle) -> None:
 
 
 def test_other_tasks_than_planned_are_refused(bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="3 tasks were planned, and the PSA confirmed 1"):
+    with pytest.raises(ValueError, match="5 tasks were planned, and the PSA confirmed 1"):
         engaged(planned("mixed-jp", bundle), bundle.policies, tasks=receipt("900", "T0"))
 
 
@@ -120,6 +126,25 @@ def test_an_older_plan_still_tells_of_one_entity(bundle: Bundle) -> None:
     assert engaged(old, bundle.policies).lines[0].legal_entity == "US"
     with pytest.raises(ValueError, match="which legal entity"):
         engaged(_old(planned("two-entity", bundle)), bundle.policies)
+
+
+def _untied(plan: OpportunityToProjectPlan) -> OpportunityToProjectPlan:
+    """Return a plan as it was made before milestones had tasks."""
+    content = plan.model_dump(mode="json")
+    del content["tasks"]["milestones"]
+    return OpportunityToProjectPlan.model_validate(content)
+
+
+def test_an_older_plan_has_the_tasks_of_its_lines_alone(bundle: Bundle) -> None:
+    found = engaged(_untied(planned("mixed-jp", bundle)), bundle.policies)
+    assert [line.task_ids for line in found.lines] == [("T0",), ("T1",), ("T2",)]
+
+
+def test_an_older_plan_without_milestones_changes_no_step(bundle: Bundle) -> None:
+    plan = planned("tm-us", bundle)
+    assert with_hashes(_untied(plan)).request_hashes == plan.request_hashes
+    tied = planned("fixed-de", bundle)
+    assert with_hashes(_untied(tied)).request_hashes != tied.request_hashes
 
 
 def test_what_is_for_billing_alone_changes_no_step(bundle: Bundle) -> None:

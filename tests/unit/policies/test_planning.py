@@ -270,7 +270,10 @@ class TestPlan:
         assert (task.start, task.due) == (START, END)
         assert plan.milestones is not None
         assert [each.ref for each in plan.milestones.milestones] == [
-            record_id("00o", number) for number in (211, 212, 213)
+            f"{task.ref}/{record_id('00o', number)}" for number in (211, 212, 213)
+        ]
+        assert [(each.line, each.title, each.due) for each in plan.tasks.milestones] == [
+            (task.ref, each.title, each.due) for each in plan.milestones.milestones
         ]
         assert [int(each.amount.amount) for each in plan.milestones.milestones] == [
             75_000,
