@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.drafts import BillableKind, BillableRef
 from canonical.invoicing import CreditNote, CreditReason
-from canonical.lifecycle import CreditPart, DraftedCredit
+from canonical.lifecycle import CreditPart, DraftedCredit, LeftToCredit
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from store.audit import ENGINE
 from store.billing_session import PoKey, begin, count_pos, lock_pos, note
+from store.credit_left import left_to_credit, rebilled_projects
 from store.credit_rows import Credited, reopen, take_back
 from store.database import AnyRow, Database
 from store.errors import Conflict, NotFound, SamePerson
@@ -222,6 +223,14 @@ class CreditStore:
         """Return the credits on an invoice, oldest first, refused ones too."""
         rows = await self._database.rows(_OF_INVOICE, {"connection": connection, "id": id_})
         return tuple(_standing(row) for row in rows)
+
+    async def left(self, connection: str, id_: str) -> tuple[LeftToCredit, ...]:
+        """Return what an invoice bills with what credits took of it, line by line."""
+        return await left_to_credit(self._database, connection, id_)
+
+    async def rebilled(self, connection: str, id_: str) -> frozenset[str]:
+        """Return the projects of which all that an invoice bills is credited to be billed again."""
+        return await rebilled_projects(self._database, connection, id_)
 
 
 async def _part_rows(

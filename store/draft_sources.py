@@ -35,27 +35,45 @@ invoice_mirrors = Table(
     ForeignKeyConstraint(["connection", "invoice"], ["invoices.connection", "invoices.id"]),
 )
 
-_ENTRIES = text("""
+_MIRRORED_BEFORE = """
+    EXISTS (SELECT FROM {table} AS earlier
+        JOIN draft_members AS billed ON billed.{column} = earlier.id AND billed.live
+        JOIN invoices AS invoice ON invoice.draft = billed.draft
+        JOIN invoice_mirrors AS mirror ON mirror.connection = invoice.connection
+            AND mirror.invoice = invoice.id AND mirror.project_id = :project
+        WHERE {same} AND earlier.cycle < {of}.cycle)
+"""
+_ENTRY_MIRRORED = _MIRRORED_BEFORE.format(
+    table="parts", column="part", of="part", same="earlier.entry = part.entry"
+)
+_FEE_MIRRORED = _MIRRORED_BEFORE.format(
+    table="fees",
+    column="fee",
+    of="fee",
+    same="earlier.source = fee.source AND earlier.item = fee.item",
+)
+
+_ENTRIES = text(f"""
     SELECT DISTINCT version.kind, version.entry_id, version.version, part.id AS part,
-        coalesce(run.reservation, '') AS reservation
+        coalesce(run.reservation, '') AS reservation, part.cycle > 1 AS again
     FROM draft_members AS member
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     JOIN parts AS part ON part.id = member.part
     JOIN entry_versions AS version ON version.id = part.entry
     JOIN billing_runs AS run ON run.run_key = version.run_key
     WHERE member.draft = :draft AND member.live AND line.project_id = :project
-        AND part.cycle = 1
+        AND NOT {_ENTRY_MIRRORED}
     ORDER BY version.kind, version.entry_id, part.id
-""")
+""")  # noqa: S608 - constants
 
-_FEES = text("""
-    SELECT fee.id, fee.document FROM draft_members AS member
+_FEES = text(f"""
+    SELECT fee.id, fee.document, fee.cycle > 1 AS again FROM draft_members AS member
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     JOIN fees AS fee ON fee.id = member.fee
     WHERE member.draft = :draft AND member.live AND line.project_id = :project
-        AND fee.source = 'milestone' AND fee.cycle = 1
+        AND fee.source = 'milestone' AND NOT {_FEE_MIRRORED}
     ORDER BY fee.id
-""")
+""")  # noqa: S608 - constants
 
 _PSAS = text("""
     SELECT DISTINCT line.engagement, engagement.psa FROM draft_lines AS line
@@ -69,6 +87,11 @@ _MIRRORED = text("""
     VALUES (:connection, :invoice, :psa, :project, :type, :mirror, :net, :currency)
     ON CONFLICT (connection, invoice, psa, project_id) DO UPDATE
     SET mirror = excluded.mirror, net = excluded.net
+""")
+
+_UNMIRRORED = text("""
+    DELETE FROM invoice_mirrors WHERE connection = :connection AND invoice = :invoice
+        AND psa = :psa AND project_id = :project
 """)
 
 _MIRRORS = text("""
@@ -95,8 +118,15 @@ class SourceEntry(CanonicalModel):
     ref: EntryRef
     version: str
     reservation: str
-    """The PSA's record that reserves it; empty: none does."""
+    """The PSA's record that reserved it for its billing run; empty: none did."""
+    again: bool = False
+    """A rebill: the mirror of its first invoice was taken back, and no record reserves it."""
     bills: BillableRef
+
+    @property
+    def reserved_by(self) -> str:
+        """The PSA's record that reserves it now; empty: none does."""
+        return "" if self.again else self.reservation
 
 
 class SourceMilestone(CanonicalModel):
@@ -104,11 +134,17 @@ class SourceMilestone(CanonicalModel):
 
     milestone_id: str
     amount: Money
+    again: bool = False
+    """A rebill, which may be of a part of the milestone."""
     bills: BillableRef
 
 
 class Sources(CanonicalModel):
-    """What a draft bills of one project. A further billing cycle was looked at in its first."""
+    """What a draft bills of one project.
+
+    A rebill is there once the mirror of what it replaces was taken back; until then the PSA has
+    its entries on that mirror.
+    """
 
     entries: tuple[SourceEntry, ...] = ()
     milestones: tuple[SourceMilestone, ...] = ()
@@ -190,11 +226,12 @@ class DraftSources:
                     ref=EntryRef(kind=EntryKind(row.kind), id=row.entry_id),
                     version=row.version,
                     reservation=row.reservation,
+                    again=row.again,
                     bills=BillableRef(kind=BillableKind.PART, id=row.part),
                 )
                 for row in entries
             ),
-            milestones=tuple(_milestone(row.id, row.document) for row in fees),
+            milestones=tuple(_milestone(row.id, row.document, again=row.again) for row in fees),
         )
 
     async def psas(self, draft: str) -> dict[str, str]:
@@ -240,6 +277,16 @@ class DraftSources:
         async with self._database.transaction() as session:
             await session.execute(_MIRRORED, values)
 
+    async def unmirrored(self, invoice: RecordRef, psa: str, project_id: str) -> None:
+        """Forget the mirror of a share that was taken back; twice is as good as once."""
+        values = {
+            "connection": invoice.system,
+            "invoice": invoice.id,
+            "psa": psa,
+            "project": project_id,
+        }
+        await self._database.run(_UNMIRRORED, values)
+
     async def mirrors(self, invoice: RecordRef) -> tuple[MirroredShare, ...]:
         """Return the mirrors of an invoice."""
         values = {"connection": invoice.system, "invoice": invoice.id}
@@ -268,10 +315,11 @@ class DraftSources:
         )
 
 
-def _milestone(fee_id: int, document: str) -> SourceMilestone:
+def _milestone(fee_id: int, document: str, *, again: bool) -> SourceMilestone:
     fee = Fee.model_validate_json(document)
     return SourceMilestone(
         milestone_id=fee.item.partition("/")[2],
         amount=fee.amount,
+        again=again,
         bills=BillableRef(kind=BillableKind.FEE, id=fee_id),
     )

@@ -1,7 +1,7 @@
 """What a deal came to in money, and what an invoice is made of, down to people and approvals."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import text
@@ -68,18 +68,15 @@ _COST = text("""
         AND version.handed_over_at IS NOT NULL
 """)
 
-_DRAFT = text("""
-    SELECT draft.document FROM drafts AS draft JOIN invoices AS invoice ON invoice.draft = draft.id
-    WHERE invoice.connection = :connection AND invoice.id = :id
-""")
+_DRAFT = text("SELECT document FROM drafts WHERE id = :id")
 _BILLED = text("""
     SELECT member.number, member.part, member.fee, member.amount, member.written_down,
         member.credited, part.cycle, part.number AS part_number, part.minutes,
         part.currency, rating.document AS rated, version.version, version.approved_at,
         posting.external_id AS charge, evidence.record, evidence.encrypted,
-        fee.document AS fee_document, fee.currency AS fee_currency, fee.cycle AS fee_cycle
-    FROM invoices AS invoice
-    JOIN draft_members AS member ON member.draft = invoice.draft AND member.live
+        fee.document AS fee_document, fee.currency AS fee_currency, fee.cycle AS fee_cycle,
+        coalesce(part.run_key, fee.run) AS run
+    FROM draft_members AS member
     LEFT JOIN parts AS part ON part.id = member.part
     LEFT JOIN ratings AS rating ON rating.entry = part.entry AND rating.cycle = part.cycle
     LEFT JOIN entry_versions AS version ON version.id = part.entry
@@ -87,7 +84,7 @@ _BILLED = text("""
         AND evidence.reading = version.reading
     LEFT JOIN postings AS posting ON posting.id = part.posting
     LEFT JOIN fees AS fee ON fee.id = member.fee
-    WHERE invoice.connection = :connection AND invoice.id = :id
+    WHERE member.draft = :draft AND member.live
     ORDER BY member.number, member.part, member.fee
 """)
 
@@ -112,6 +109,10 @@ class TracedBill(CanonicalModel):
     """Rate, its source, exchange rate."""
     fee: Fee | None = None
     """Of a milestone or scheduled line: approvals and evidence."""
+    approved_at: datetime | None = None
+    """When the entry was approved, as it was taken in; a fee has its own."""
+    run: str = ""
+    """Workflow id of the billing run, or of the saga that reserved the fee."""
 
 
 class TracedLine(CanonicalModel):
@@ -130,6 +131,14 @@ class InvoiceTrace(CanonicalModel):
     draft: Draft
     """As it was released: by whom, with which hash and which policies."""
     lines: tuple[TracedLine, ...]
+
+
+class DraftTrace(CanonicalModel):
+    """A draft down to entries, people, approvals and rates; of an ended one nothing is billed."""
+
+    draft: Draft
+    bills: dict[int, tuple[TracedBill, ...]]
+    """By number of the draft's line."""
 
 
 class Finances:
@@ -176,27 +185,44 @@ class Finances:
         Raises:
             NotFound: no draft became that invoice.
         """
-        key = {"connection": connection, "id": id_}
         async with self._database.transaction() as session:
             found = await load(session, [(connection, id_)])
             if not found:
                 raise NotFound(f"there is no invoice {connection}/{id_}")
-            draft = await _draft(session, key)
-            rows = (await session.execute(_BILLED, key)).all()
-        bills: dict[int, list[TracedBill]] = {}
-        for row in rows:
-            bills.setdefault(row.number, []).append(self._bill(row))
-        drafted = {line.number: line for line in draft.lines}
-        (invoice,) = found
+            (invoice,) = found
+            traced = await self._traced(session, invoice.draft)
+        bills = dict(traced.bills)
+        drafted = {line.number: line for line in traced.draft.lines}
         lines = tuple(
             TracedLine(
                 invoiced=line,
                 drafted=drafted.get(line.number),
-                bills=tuple(bills.pop(line.number, ())),
+                bills=bills.pop(line.number, ()),
             )
             for line in invoice.lines
         )
-        return InvoiceTrace(invoice=invoice, draft=draft, lines=lines)
+        return InvoiceTrace(invoice=invoice, draft=traced.draft, lines=lines)
+
+    async def draft_trace(self, id_: str) -> DraftTrace:
+        """Return a draft with what each of its lines bills.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        async with self._database.transaction() as session:
+            return await self._traced(session, id_)
+
+    async def _traced(self, session: AsyncConnection, draft: str) -> DraftTrace:
+        row = (await session.execute(_DRAFT, {"id": draft})).first()
+        if row is None:
+            raise NotFound(f"there is no draft {draft}")
+        bills: dict[int, list[TracedBill]] = {}
+        for each in await session.execute(_BILLED, {"draft": draft}):
+            bills.setdefault(each.number, []).append(self._bill(each))
+        return DraftTrace(
+            draft=Draft.model_validate_json(row.document),
+            bills={number: tuple(members) for number, members in bills.items()},
+        )
 
     def _bill(self, row: AnyRow) -> TracedBill:
         currency = row.currency or row.fee_currency
@@ -204,11 +230,13 @@ class Finances:
             name: Money(amount=getattr(row, name), currency=currency)
             for name in ("amount", "written_down", "credited")
         }
-        values["ref"] = ref_of(row)
+        values |= {"ref": ref_of(row), "run": row.run or ""}
         if row.part is None:
             values |= {"cycle": row.fee_cycle, "fee": Fee.model_validate_json(row.fee_document)}
             return TracedBill.model_validate(values)
-        values |= {name: getattr(row, name) for name in ("cycle", "minutes", "version")}
+        values |= {
+            name: getattr(row, name) for name in ("cycle", "minutes", "version", "approved_at")
+        }
         values |= {
             "number": row.part_number,
             "charge": row.charge or "",
@@ -220,11 +248,6 @@ class Finances:
 
 _UNDONE = frozenset({InvoiceState.VOIDED.value, InvoiceState.GONE.value})
 """Nothing of these stands."""
-
-
-async def _draft(session: AsyncConnection, key: dict[str, str]) -> Draft:
-    row = (await session.execute(_DRAFT, key)).one()
-    return Draft.model_validate_json(row.document)
 
 
 def _share(row: AnyRow, currency: str) -> Decimal:

@@ -60,7 +60,7 @@ async def billed(
 ) -> tuple[Billable, ...]:
     """Take hours in, hand them over, and return what is free then."""
     project = str(changes.get("project_id", PROJECT))
-    await store.entries.take_in([time_entry(id_, **changes) for id_ in ids], SEEN)
+    await store.entries.take_in([time_entry(id_, 60, **changes) for id_ in ids], SEEN)
     await hand_over(store, number, project)
     return await store.drafts.billables(project_id=project, on=ON)
 
@@ -289,7 +289,7 @@ def invoice_of(
 ) -> Invoice:
     """The draft as the ERP issued it, with 10 percent of tax on top."""
     net = draft.net.amount
-    tax = net / 10
+    tax = (net / 10).quantize(Decimal("0.01"))
     applied = tuple(
         Application(id=name, kind=ApplicationKind.PAYMENT, amount=usd(amount), on=ON)
         for name, amount in (paid or {}).items()
@@ -313,7 +313,7 @@ def invoice_of(
                 id=str(line.number),
                 item=item(line.number),
                 amount=line.amount,
-                tax=usd(line.amount.amount / 10),
+                tax=Money.rounded(line.amount.amount / 10, draft.currency),
             )
             for line in draft.live_lines
         ),

@@ -155,8 +155,8 @@ async def test_withdrawn_on_a_draft_is_marked_and_late_once_released(store: Stor
         "DELETE FROM fees",
         (
             "INSERT INTO fees (source, item, engagement, line, psa, project_id, client_id, period,"
-            " amount, currency, run, document) SELECT source, item, engagement, line, psa, project_id,"
-            " client_id, period, amount, currency, 'x', document FROM fees"
+            " amount, currency, run, document) SELECT source, item, engagement, line, psa,"
+            " project_id, client_id, period, amount, currency, 'x', document FROM fees"
         ),
         (
             "INSERT INTO fees (source, item, engagement, line, psa, project_id, client_id, period,"

@@ -279,6 +279,22 @@ END
 $$
 """
 
+MEMBER_CREDITED = """
+CREATE FUNCTION billing_member_credited() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM draft_members AS member WHERE member.id = NEW.id AND member.credited <> (
+        SELECT coalesce(sum(part.amount), 0) FROM credit_parts AS part
+        JOIN credits AS credit ON credit.id = part.credit AND credit.state = 'credited'
+        WHERE part.member = member.id);
+    IF FOUND THEN
+        RAISE EXCEPTION 'draft %, line %: it was not credited so', NEW.draft, NEW.number
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
 FUNCTIONS = (
     ("billing_fee_moves", FEE_MOVES),
     ("billing_draft_moves", DRAFT_MOVES),
@@ -288,6 +304,7 @@ FUNCTIONS = (
     ("billing_draft_sum", DRAFT_SUM),
     ("billing_member_agrees", MEMBER_AGREES),
     ("billing_credit_sum", CREDIT_SUM),
+    ("billing_member_credited", MEMBER_CREDITED),
 )
 
 BOTH = "REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION"
@@ -301,11 +318,13 @@ MOVING = (
 
 AT_COMMIT = "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
 MOVED = "WHEN (OLD.state <> NEW.state)"
+CREDITED = "WHEN (OLD.credited <> NEW.credited)"
 CHECKS = (
     ("draft_lines", "sum", "INSERT OR UPDATE", "", "billing_line_sum"),
     ("draft_members", "sum", "INSERT OR UPDATE", "", "billing_line_sum"),
     ("drafts", "sum", "INSERT OR UPDATE", "", "billing_draft_sum"),
     ("draft_members", "agrees", "INSERT OR UPDATE", "", "billing_member_agrees"),
+    ("draft_members", "credited", "UPDATE", CREDITED, "billing_member_credited"),
     ("parts", "agrees", "UPDATE", MOVED, "billing_member_agrees"),
     ("fees", "agrees", "UPDATE", MOVED, "billing_member_agrees"),
     ("credits", "sum", "INSERT OR UPDATE", "", "billing_credit_sum"),
