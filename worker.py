@@ -29,6 +29,10 @@ from store.errors import StoreError
 
 T = TypeVar("T")
 
+GC_THRESHOLDS = (50_000, 20, 20)
+"""A run of 500 entries makes tens of thousands of objects and drops them together, without cycles:
+looking through them after every 700 is a good part of the processor time."""
+
 _log = structlog.get_logger("dealthread.worker")
 
 
@@ -94,6 +98,9 @@ def main(
     try:
         loaded = load_config(find_config(config))
         telemetry = start_telemetry()
+        gc.collect()
+        gc.freeze()  # what is there by now stays
+        gc.set_threshold(*GC_THRESHOLDS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(loaded, telemetry))
     except (ConfigInvalid, SettingsInvalid, BundleInvalid, Unreachable, StoreError) as error:

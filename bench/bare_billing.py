@@ -21,7 +21,6 @@ import uvloop
 
 from activities.batches import Batch, batches_of
 from activities.ports import Ports
-from activities.postings import PORTION
 from bench.billing_projects import calls_of
 from canonical.billing import AccountingPeriod, ChargeBatch, CostBatch, ReserveEntries, charge_id
 from canonical.engagement import Engagement
@@ -110,9 +109,11 @@ class Script:
         psa, hcm = self.ports.psa(of.psa), self.ports.hcm(plan.hcm)
         read = await psa.read_entries(project.entries)
         entries = sorted(read, key=lambda each: (each.approved_at or now, each.id, each.kind))
-        people = wanted_people(entries)
+        dates = [each.service_date for each in entries]
+        people = wanted_people([each.person_email for each in entries], dates)
+        wanted = wanted_terms(dates, {each.currency for each in entries}, (contract,))
         (periods, rates), workers = await asyncio.gather(
-            self._terms(plan, wanted_terms(entries, (contract,))),
+            self._terms(plan, wanted),
             hcm.read_workers(people.emails, people.since, people.until),
         )
         master = MasterData(engagements=(contract,), workers=workers, exchange_rates=rates)
@@ -123,7 +124,7 @@ class Script:
         batches = batches_of(entries, placed, (contract,), self.bundle, periods)
         await asyncio.gather(*(self._post(of, batch) for batch in batches))
         await self._assert_posted(of, batches)
-        await self._assert_same(of, rated)
+        await self._assert_reserved(plan, rated)
 
     async def _terms(
         self, plan: BillingRunPlan, wanted: WantedTerms
@@ -160,7 +161,7 @@ class Script:
 
     async def _reserve(self, plan: BillingRunPlan, rated: Sequence[Rated]) -> None:
         psa = self.ports.psa(plan.of.psa)
-        ours = external_id(f"bare/{plan.of.project_id}")
+        ours = _reservation(plan)
         refs = tuple(each.ref for each in rated)
         if await psa.find_reservation(ours) is None:
             request = ReserveEntries(
@@ -172,8 +173,14 @@ class Script:
             )
             await psa.reserve_entries(ours, request)
 
+    async def _assert_reserved(self, plan: BillingRunPlan, rated: Sequence[Rated]) -> None:
+        """Look at the reservation, as a run does before it hands over."""
+        found = await self.ports.psa(plan.of.psa).find_reservation(_reservation(plan))
+        if found is None or {each.ref for each in rated} - {*found.entries}:
+            raise RuntimeError(f"project {plan.of.project_id} is no longer reserved")
+
     async def _assert_same(self, of: ProjectPeriod, rated: Sequence[Rated]) -> None:
-        """Read again, as a run does before it posts and before it hands over."""
+        """Read again, as a run does before it posts."""
         read = await self.ports.psa(of.psa).read_entries(tuple(each.ref for each in rated))
         now = {entry.ref: entry.version for entry in read}
         if any(now.get(each.ref) != each.version for each in rated):
@@ -208,18 +215,16 @@ class Script:
         erp, document = self.ports.erp(batch.told.connection), batch.prepared.document
         ids = _ids(of, batch)
         there = await self._there(of, batch)
-        missing = [index for index, id_ in enumerate(ids) if id_ not in there]
-        for first in range(0, len(missing), PORTION):
-            places = missing[first : first + PORTION]
-            own = tuple(ids[place] for place in places)
-            if batch.told.kind == "charges":
-                charges = ChargeBatch.model_validate_json(document)
-                lines = tuple(charges.charges[place] for place in places)
-                await erp.post_charges(own, charges.model_copy(update={"charges": lines}))
-            else:
-                costs = CostBatch.model_validate_json(document)
-                items = tuple(costs.items[place] for place in places)
-                await erp.post_costs(own, costs.model_copy(update={"items": items}))
+        places = [index for index, id_ in enumerate(ids) if id_ not in there]
+        own = tuple(ids[place] for place in places)
+        if batch.told.kind == "charges":
+            charges = ChargeBatch.model_validate_json(document)
+            lines = tuple(charges.charges[place] for place in places)
+            await erp.post_charges(own, charges.model_copy(update={"charges": lines}))
+        else:
+            costs = CostBatch.model_validate_json(document)
+            items = tuple(costs.items[place] for place in places)
+            await erp.post_costs(own, costs.model_copy(update={"items": items}))
 
     async def _assert_posted(self, of: ProjectPeriod, batches: Sequence[Batch]) -> None:
         """Read back what was posted, as a run does before it hands over."""
@@ -232,6 +237,10 @@ class Script:
         if batch.told.kind == "charges":
             return {each.external_id for each in await erp.find_charges(ids)}
         return {each.external_id for each in await erp.find_costs(ids)}
+
+
+def _reservation(plan: BillingRunPlan) -> ExternalId:
+    return external_id(f"bare/{plan.of.project_id}")
 
 
 def _ids(of: ProjectPeriod, batch: Batch) -> tuple[ExternalId, ...]:

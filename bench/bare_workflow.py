@@ -80,10 +80,9 @@ class BareOpportunityToProject:
         client = await self._have("psa_client", psa, plan.psa_client)
         wanted = fill(plan.psa_project, client=client)
         project = await self._have("psa_project", psa, wanted)
-        work = [self._have("tasks", psa, fill(plan.tasks, project=project))]
+        await self._have("tasks", psa, fill(plan.tasks, project=project))
         if plan.milestones is not None:
-            work.append(self._have("milestones", psa, fill(plan.milestones, project=project)))
-        await asyncio.gather(*work)
+            await self._have("milestones", psa, fill(plan.milestones, project=project))
         return project
 
     async def _have(self, what: str, connection: str, request: StepRequest) -> RecordRef:

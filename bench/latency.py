@@ -79,7 +79,8 @@ def longest_chain(calls: Mapping[str, int]) -> int:
         calls["provision_erp_project"],
         calls["provision_psa_client"]
         + calls["provision_psa_project"]
-        + max(calls["provision_tasks"], calls["provision_milestones"]),
+        + calls["provision_tasks"]
+        + calls["provision_milestones"],
     ]
     links = [calls["link_psa_project"], calls["link_erp_project"]]
     return sum(calls[step] for step in ALONE) + max(parallel) + max(links)

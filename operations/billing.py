@@ -6,7 +6,7 @@ The CLI, the gateway and the pollers call it.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from temporalio.client import Client, WorkflowHandle
@@ -18,9 +18,11 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.errors import AdapterError
 from adapters.ports import Psa
 from canonical.entries import EntryKind, EntryRef
 from canonical.ids import VENDOR_ID_PATTERN, time_to_billing_id
+from canonical.model import CanonicalModel
 from canonical.time_to_billing import (
     EntriesChanged,
     ProjectPeriod,
@@ -41,6 +43,16 @@ WEEK: Final = timedelta(days=7)
 SIGNAL_MAX: Final = 500
 """Entries that one signal carries at most (DESIGN 9)."""
 ENTRY_PATTERN: Final = re.compile(r"(?:(time|expense|adjustment):)?([A-Za-z0-9_.\-]{1,64})")
+
+
+class Waiting(CanonicalModel):
+    """A change of an entry that arrived, and that no run has read yet."""
+
+    project_id: str
+    run_under_way: bool = False
+    """One runs that may have begun before it; the next one reads it."""
+    next_run_at: datetime | None = None
+
 
 Handle = WorkflowHandle[ApprovedTimeToBilling, TimeToBillingResult]
 
@@ -162,6 +174,39 @@ class BillingDesk:
             if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.DEADLINE_EXCEEDED}:
                 return None
             raise
+
+    async def waiting(
+        self, entry: EntryRef, project_id: str = "", *, psa: str = ""
+    ) -> Waiting | None:
+        """Return where a change of an entry waits to be read; None: none has arrived.
+
+        It waits in its project's period, or on the store's list. Of an entry that no run ever read,
+        the PSA says which project it is on.
+        """
+        listed = await self.store.changes.on_list(psa or self.psa, entry)
+        project = listed.project_id if listed else project_id
+        project = project or await self._project_of(entry, psa or self.psa)
+        if not project:
+            return None
+        try:
+            view = await self.view(project, psa=psa)
+        except Refused:
+            view = None
+        if listed is None and (view is None or entry not in view.entries):
+            return None
+        return Waiting(
+            project_id=project,
+            run_under_way=view is not None and bool(view.open_run),
+            next_run_at=view.next_run_at if view is not None else None,
+        )
+
+    async def _project_of(self, entry: EntryRef, psa: str) -> str:
+        """Return the project that the PSA has an entry on; empty where it does not say."""
+        try:
+            found = await self.psas(psa).read_entries((entry,))
+        except AdapterError:
+            return ""
+        return found[0].project_id if found else ""
 
     async def _open(self, project_id: str, psa: str) -> ProjectPeriod:
         if not VENDOR_ID_PATTERN.fullmatch(project_id):

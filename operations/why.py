@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from canonical.entries import HoldReason
 from canonical.rating import Disposition
+from operations.billing import Waiting
 from store.subledger import Hold, TracedPart, Why
 
 
@@ -26,7 +27,7 @@ WHO: Final = {
     HoldReason.RATE_MISMATCH: "the project manager corrects one of the rates, or accepts ours",
     HoldReason.DUPLICATE_EXPENSE: "the project manager rejects one of the two, or accepts both",
     HoldReason.UNKNOWN_PERSON: "HR or the PSA's administrator corrects the e-mail address",
-    HoldReason.BILLED_OUTSIDE: "finance takes it off the invoice that was made by hand",
+    HoldReason.BILLED_OUTSIDE: "finance takes it off the invoice that Dealthread did not make",
     HoldReason.PERIOD_CLOSED: "finance opens the period or decides for the next",
     HoldReason.BAD_QUANTITY: "the person corrects the entry in the PSA",
 }
@@ -56,9 +57,10 @@ HANDED_OVER: Final = "handed_over"
 NOBODY: Final = "nobody: it goes on by itself"
 
 
-def reasons(facts: Why) -> list[Reason]:
+def reasons(facts: Why, waiting: Waiting | None = None) -> list[Reason]:
     """Return every reason that stands between the entry and its invoice."""
-    found = [_held(hold) for hold in facts.holds]
+    found = [_waits(waiting)] if waiting is not None else []
+    found += [_held(hold) for hold in facts.holds]
     found += [
         Reason(text=f"{each.finding}: {each.detail}", who="finance looks into it")
         for each in facts.findings
@@ -69,6 +71,16 @@ def reasons(facts: Why) -> list[Reason]:
     if not found or facts.parts:
         found += _state(facts)
     return found
+
+
+def _waits(waiting: Waiting) -> Reason:
+    text = "The PSA said that it changed, or was approved; the next billing run reads it"
+    if waiting.run_under_way:
+        text = f"{text}, once the one under way has ended"
+    elif waiting.next_run_at is not None:
+        text = f"{text}, at {waiting.next_run_at:%Y-%m-%d %H:%M:%S %Z}"
+    who = f"{NOBODY}; or now: starter.py billing run {waiting.project_id}"
+    return Reason(text=f"{text}.", who=who)
 
 
 def _held(hold: Hold) -> Reason:

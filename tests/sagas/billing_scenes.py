@@ -171,14 +171,15 @@ async def settled(
     world: World, account: str, project: str = AT_PROJECT, period: str = PERIOD
 ) -> None:
     """Wait until nothing waits for the project's period and no run is under way."""
+    handle = period_of(world, account, project, period)
+    what = f"a quiet period of {project} in {account}"
+    await world.eventually(lambda: is_settled(handle), what)
 
-    async def look() -> bool:
-        view: TimeToBillingView = await period_of(world, account, project, period).query(
-            ApprovedTimeToBilling.view
-        )
-        return not view.waiting and not view.open_run and view.next_run_at is None
 
-    await world.eventually(look, f"a quiet period of {project} in {account}")
+async def is_settled(period: WorkflowHandle[ApprovedTimeToBilling, Any]) -> bool:
+    """Return whether nothing waits for a period and no run of it is under way."""
+    view: TimeToBillingView = await period.query(ApprovedTimeToBilling.view)
+    return not view.waiting and not view.open_run and view.next_run_at is None
 
 
 async def runs_of(world: World, account: str, project: str = AT_PROJECT) -> int:

@@ -7,11 +7,13 @@ import pytest
 from pydantic import JsonValue
 
 from canonical.entries import HoldReason
+from canonical.failures import FailureKind
 from canonical.ids import billing_run_id
 from canonical.saga import Outcome, SagaResult, Verb, WorkItem
 from tests.sagas.billing_scenes import People, assert_books, settled, work_item_of_runs
 from tests.support.billing import (
     AT_PROJECT,
+    JOB,
     PERIOD,
     amount,
     assert_billed,
@@ -152,6 +154,52 @@ async def test_a_reservation_deleted_before_the_hand_over_parks_it(world: World)
     await assert_books(world, account)
 
 
+async def test_an_entry_that_is_approved_again_after_its_reservation_was_refused_is_billed(
+    world: World,
+) -> None:
+    account = await billed_account(world)
+    people = People(world, account)
+    entry = await people.work(0)
+    await people.tell([entry.ref])
+    match: dict[str, JsonValue] = {"correlation": ":reserve_entries$", "write": True}
+    write = await world.control.add_fault("kantata", account, match, "hold", effect="after")
+    await people.ask_for_a_run()
+    await world.control.wait_for_fault("kantata", account, write)
+    await people.resolve(entry, "rejected")
+    match = {"correlation": ":reserve_entries$", "path": "/time_entries"}
+    read = await world.control.add_fault("kantata", account, match, "hold", effect="after")
+    await world.control.release("kantata", account)
+    await world.control.wait_for_fault("kantata", account, read)
+    await people.approve(entry)
+    await world.control.release("kantata", account)
+    await settled(world, account)
+    assert (await result(world, account, 1)).outcome is Outcome.COMPLETED
+    books = await assert_books(world, account)
+    assert books.traces[entry.ref].parts
+
+
+async def test_a_change_that_no_run_has_read_yet_is_seen_to_wait(world: World) -> None:
+    account = await billed_account(world)
+    people = People(world, account)
+    psa = f"kantata@{account}"
+    fault = await held(world, account, "workday", "read_people")
+    await people.ask_for_a_run()
+    await world.control.wait_for_fault("workday", account, fault)
+    entry = await people.work(0)
+    assert await world.billing.waiting(entry.ref, psa=psa) is None
+    await people.tell([entry.ref])
+    waits = await world.billing.waiting(entry.ref, psa=psa)
+    assert waits is not None
+    assert (waits.project_id, waits.run_under_way) == (AT_PROJECT, True)
+    await world.control.release("workday", account)
+    await settled(world, account)
+    assert await world.billing.waiting(entry.ref, psa=psa) is None
+    listed = await people.work(1)
+    await world.store.changes.note(psa, AT_PROJECT, [listed.ref])
+    waits = await world.billing.waiting(listed.ref, psa=psa)
+    assert waits is not None
+
+
 # In the ERP.
 
 
@@ -238,6 +286,106 @@ async def test_a_charge_edited_while_its_post_is_in_doubt_parks_until_it_is_righ
     await world.decide(second, Verb.RETRY)
     await settled(world, account)
     await assert_billed(world, account)
+
+
+async def taken_by_native_billing(world: World, account: str) -> str:
+    """Let NetSuite's own billing job take the run's charges while its cost is being posted.
+
+    Returns the invoice's id once the run has parked for it.
+    """
+    fault = await held(world, account, "netsuite", "post_costs", write=True)
+    await People(world, account).ask_for_a_run()
+    await world.control.wait_for_fault("netsuite", account, fault)
+    await world.eventually(lambda: charges_of(world, account), "charges")
+    await stage(world, account, "READY_FOR_BILLING")
+    fields: dict[str, JsonValue] = {"job": JOB, "tranDate": "2026-11-30"}
+    invoice = await world.control.put_record("netsuite", account, "billingRun", fields)
+    await world.control.release("netsuite", account)
+    return str(invoice["id"])
+
+
+async def stage(world: World, account: str, to: str) -> None:
+    """Move every charge to a stage, in the ERP's own screen."""
+    for charge in await charges_of(world, account):
+        change: dict[str, JsonValue] = {"stage": {"id": to}}
+        await world.control.patch_record("netsuite", account, "charge", charge["id"], change)
+
+
+async def outside(world: World, account: str) -> tuple[set[str], set[str]]:
+    """Return ids of entries held as billed outside, and details of such findings."""
+    psa = f"kantata@{account}"
+    findings = await world.store.subledger.findings(psa, AT_PROJECT)
+    details = {each.detail for each in findings if each.finding == "billed_outside"}
+    entries = set()
+    for finding in findings:
+        why = await world.store.subledger.why(psa, finding.ref)
+        assert [hold.reason for hold in why.holds] == [HoldReason.BILLED_OUTSIDE]
+        entries.add(finding.ref.id)
+    return entries, details
+
+
+async def parked_again(world: World, account: str, reason: str) -> WorkItem:
+    """Wait until a run is parked for a reason."""
+
+    async def look() -> WorkItem | None:
+        item: WorkItem | None = await work_item_of_runs(world, account)
+        parked = item is not None and item.failure is not None and item.failure.reason == reason
+        return item if parked else None
+
+    found: WorkItem = await world.eventually(look, f"a park for {reason} in {account}")
+    return found
+
+
+async def test_charges_that_native_billing_took_park_the_run_until_they_are_free(
+    world: World,
+) -> None:
+    account = await billed_account(world)
+    invoice = await taken_by_native_billing(world, account)
+    item = await parked_again(world, account, "billed_outside")
+    assert item.failure is not None
+    assert invoice in item.failure.message
+    entries, details = await outside(world, account)
+    assert entries
+    assert all(f"on invoice {invoice} of netsuite@{account}" in each for each in details)
+    await world.decide(item, Verb.RETRY)
+
+    async def again() -> WorkItem | None:
+        found: WorkItem | None = await work_item_of_runs(world, account)
+        return found if found is not None and found.park > item.park else None
+
+    second: WorkItem = await world.eventually(again, "a park while the invoice stands")
+    await world.control.delete_record("netsuite", account, "invoice", invoice)
+    await world.decide(second, Verb.RETRY)
+    loose = await parked_again(world, account, "not_on_hold")
+    await stage(world, account, "HOLD_FOR_BILLING")
+    await world.decide(loose, Verb.RETRY)
+    await settled(world, account)
+    assert await outside(world, account) == (set(), set())
+    await assert_billed(world, account)
+
+
+async def test_charges_on_a_native_invoice_are_not_rolled_back_while_it_stands(
+    world: World,
+) -> None:
+    account = await billed_account(world)
+    invoice = await taken_by_native_billing(world, account)
+    await world.decide(await parked_again(world, account, "billed_outside"), Verb.ROLL_BACK)
+
+    async def blocked() -> WorkItem | None:
+        found: WorkItem | None = await work_item_of_runs(world, account)
+        kind = found.failure.kind if found is not None and found.failure is not None else None
+        return found if kind is FailureKind.UNDO_REFUSED else None
+
+    item: WorkItem = await world.eventually(blocked, "a rollback that is refused")
+    assert (await outside(world, account))[0]
+    await world.control.delete_record("netsuite", account, "invoice", invoice)
+    await world.decide(item, Verb.RETRY)
+    assert (await result(world, account)).outcome is Outcome.ROLLED_BACK
+    assert await outside(world, account) == (set(), set())
+    await assert_unbilled(world, account)
+    await People(world, account).ask_for_a_run()
+    await settled(world, account)
+    await assert_books(world, account)
 
 
 # Accounting periods.
@@ -352,7 +500,6 @@ async def test_an_unknown_person_is_held_until_the_hcm_knows_them(world: World) 
     account = await billed_account(world)
     people = People(world, account)
     entry = await people.work(1)
-    # A name of its own: the store knows people of all connections by their address.
     address = f"priya.{account}@example.com"
     user: dict[str, JsonValue] = {"email_address": address}
     await world.control.patch_record("kantata", account, "users", "6", user)
@@ -366,6 +513,32 @@ async def test_an_unknown_person_is_held_until_the_hcm_knows_them(world: World) 
     await release_all(world, account)
     books = await assert_books(world, account)
     assert books.traces[entry.ref].parts
+
+
+async def test_a_corrected_address_in_the_psa_reaches_an_entry_held_for_it(world: World) -> None:
+    account = await billed_account(world)
+    people = People(world, account)
+    entry = await people.work(1)
+    users = await world.control.records("kantata", account, type="users")
+    (right,) = [each["fields"]["email_address"] for each in users if each["id"] == "6"]
+    await address_in_psa(world, account, f"prya.{account}@example.com")
+    await people.tell([entry.ref])
+    await settled(world, account)
+    why = await world.store.subledger.why(f"kantata@{account}", entry.ref)
+    assert [hold.reason for hold in why.holds] == [HoldReason.UNKNOWN_PERSON]
+    await address_in_psa(world, account, right)
+    await release_all(world, account)
+    books = await assert_books(world, account)
+    trace = books.traces[entry.ref]
+    assert trace.parts
+    assert [each.person_email for each in trace.approved_as][-1] == right
+    assert len(trace.versions) == 1
+
+
+async def address_in_psa(world: World, account: str, address: JsonValue) -> None:
+    """Give Priya Nair another e-mail address in the PSA."""
+    user: dict[str, JsonValue] = {"email_address": address}
+    await world.control.patch_record("kantata", account, "users", "6", user)
 
 
 async def worker_email(world: World, account: str, email: str) -> None:
