@@ -1,4 +1,4 @@
-# The worker. `docker build -t dealthread-worker .`; configuration is mounted, secrets come from the
+# The worker and the gateway. `docker build -t dealthread-worker .`; configuration is mounted, secrets come from the
 # environment or from mounted files (see dealthread.example.toml).
 
 FROM python:3.11.14-slim-bookworm AS build
@@ -20,11 +20,12 @@ COPY activities activities
 COPY adapters adapters
 COPY store store
 COPY operations operations
+COPY gateway gateway
 ENV PATH=/opt/dealthread/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001
-EXPOSE 7241
+EXPOSE 7241 7244 7245
 # SIGTERM makes the worker finish what is under way; give it longer than worker.grace_seconds.
 STOPSIGNAL SIGTERM
 CMD ["python", "worker.py", "--config", "/etc/dealthread/dealthread.toml"]

@@ -36,6 +36,8 @@ ACCOUNT = "gateway"
 SECRET = "bench-secret"
 MEMORY_MB = 400
 DRAIN_SECONDS = 180
+KILL_SEED = 99
+"""Of the load under which both processes are killed: ids that no other load has."""
 
 
 async def gateway_bench(
@@ -47,7 +49,7 @@ async def gateway_bench(
     results: list[Result] = []
     knee: Found | None = None
     try:
-        async with _running(servers) as child:
+        async with _running(servers) as children:
             await _loaded(servers, 100, 2, 0)  # warm
             for seed, rate in enumerate(rates, 1):
                 found = await _loaded(servers, rate, seconds, seed)
@@ -64,9 +66,8 @@ async def gateway_bench(
                 elif found.p95_ms < P95_MS and rate_found > SHARE * rate:
                     knee = found
                 await _emptied(store)
-            results.append(
-                at_most(MEMORY_MB, "gateway: memory", resident(child), "MB", "after all rates")
-            )
+            results.append(_memory(children))
+            results.append(await _killed(servers, store, children, rates[0], seconds))
     finally:
         await store.aclose()
     if knee is not None:
@@ -87,6 +88,14 @@ def _goals(found: Found, rate: int) -> list[Result]:
         at_least(800, "gateway: events accepted", speed, "/s", conditions),
         at_most(P95_MS, "gateway: p95 of the answers", found.p95_ms, "ms", conditions),
     ]
+
+
+def _memory(children: dict[str, Child]) -> Result:
+    each = {name: resident(child) for name, child in children.items()}
+    conditions = ", ".join(f"{name} {memory:.0f}" for name, memory in each.items())
+    return at_most(
+        MEMORY_MB, "gateway: memory", sum(each.values()), "MB", f"{conditions}, after all rates"
+    )
 
 
 async def _drained(store: Store, rate: int) -> list[Result]:
@@ -112,13 +121,42 @@ async def _emptied(store: Store) -> None:
 
 
 async def _nothing_lost(store: Store, found: Found) -> None:
-    """Fail if an event that was accepted is not in the inbox."""
+    """Fail if an event was refused, or was accepted and is not in the inbox."""
+    lost = await _lost(store, found)
+    if lost or found.accepted != found.sent:
+        raise RuntimeError(f"{lost} events lost, {found.sent - found.accepted} refused")
+
+
+async def _lost(store: Store, found: Found) -> int:
+    """Return how many events were accepted and are not in the inbox."""
     rows = await store.database.rows(
         text("SELECT connection || ' ' || event_id AS id FROM event_inbox")
     )
-    lost = set(found.ids) - {str(row.id) for row in rows}
-    if lost or found.accepted != found.sent:
-        raise RuntimeError(f"{len(lost)} events lost, {found.sent - found.accepted} refused")
+    return len(set(found.ids) - {str(row.id) for row in rows})
+
+
+async def _killed(
+    servers: Servers, store: Store, children: dict[str, Child], rate: int, seconds: float
+) -> Result:
+    """Kill both processes under load, start them again, and count what is lost or stays."""
+    loading = asyncio.create_task(_loaded(servers, rate, seconds, KILL_SEED))
+    before = (await store.inbox.waiting())[0]
+    async with asyncio.timeout(DRAIN_SECONDS):
+        while (await store.inbox.waiting())[0] <= before:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(seconds / 4)
+    for child in children.values():
+        child.process.kill()
+        await child.process.wait()
+    await _start(servers, servers.files.root / ACCOUNT / "dealthread.toml", children)
+    found = await loading
+    await _emptied(store)
+    conditions = (
+        f"door and drain killed and started again beside {rate} requests/s: {found.accepted} of"
+        f" {found.sent} accepted, the others met a closed port; all that were accepted were drained"
+    )
+    name = "gateway: events lost over a SIGKILL under load"
+    return at_most(0, name, await _lost(store, found), "events", conditions)
 
 
 async def _loaded(servers: Servers, rate: float, seconds: float, seed: int) -> Found:
@@ -163,17 +201,29 @@ async def _engage(store: Store) -> None:
 
 
 @asynccontextmanager
-async def _running(servers: Servers) -> AsyncIterator[Child]:
-    spec = gateway.spec(await _configuration(servers), surroundings())
-    child = await start(spec, servers.files.logs)
+async def _running(servers: Servers) -> AsyncIterator[dict[str, Child]]:
+    """Run the door and the drain until the block ends."""
+    config = await _configuration(servers)
+    children: dict[str, Child] = {}
     try:
-        await gateway.set_up(child, servers.ports)
+        await _start(servers, config, children)
         async with httpx.AsyncClient(trust_env=False) as http:
             page = await http.get(f"{gateway.base_url(servers.ports)}/openapi.json")
             page.raise_for_status()
-        yield child
+        yield children
     finally:
-        await child.stop(asyncio.Event())
+        for child in children.values():
+            await child.stop(asyncio.Event())
+
+
+async def _start(servers: Servers, config: Path, children: dict[str, Child]) -> None:
+    parts = {
+        gateway.base_url(servers.ports): gateway.door_spec(config, surroundings()),
+        gateway.drain_url(servers.ports): gateway.drain_spec(config, surroundings()),
+    }
+    for url, spec in parts.items():
+        children[spec.name] = await start(spec, servers.files.logs)
+        await gateway.set_up(children[spec.name], url)
 
 
 async def _configuration(servers: Servers) -> Path:

@@ -1,4 +1,4 @@
-"""Dealthread's gateway as a child of the stack."""
+"""Dealthread's gateway as two children of the stack: the door and, behind it, the drain."""
 
 import sys
 from pathlib import Path
@@ -16,29 +16,35 @@ OK: Final = 200
 
 
 def base_url(ports: Ports) -> str:
-    """Return its address: events go to `/events/<connection>` below it."""
+    """Return the door's address: events go to `/events/<connection>` below it."""
     return f"http://{HOST}:{ports.gateway}"
 
 
-def spec(config: Path, surroundings: Surroundings) -> ChildSpec:
-    """Say how to run it.
+def drain_url(ports: Ports) -> str:
+    """Return the address below which the drain's health and metrics are."""
+    return f"http://{HOST}:{ports.drain}"
+
+
+def door_spec(config: Path, surroundings: Surroundings) -> ChildSpec:
+    """Say how to run the door.
 
     Raises:
         StackError: it is not there.
     """
-    if not (surroundings.directory / "gateway" / "__main__.py").is_file():
-        raise StackError(f"The gateway is missing from {surroundings.directory}.")
-    return ChildSpec(
-        name="gateway",
-        title="The gateway",
-        command=[sys.executable, "-m", "gateway", "--config", str(config)],
-        surroundings=surroundings,
-        stop_seconds=20,
-    )
+    return _spec("gateway", "The gateway", "door", config, surroundings)
 
 
-async def set_up(child: Child, ports: Ports) -> None:
-    """Wait until it is healthy.
+def drain_spec(config: Path, surroundings: Surroundings) -> ChildSpec:
+    """Say how to run the drain.
+
+    Raises:
+        StackError: it is not there.
+    """
+    return _spec("drain", "The gateway's drain", "drain", config, surroundings)
+
+
+async def set_up(child: Child, url: str) -> None:
+    """Wait until the door or the drain is healthy at its address.
 
     Raises:
         StackError: it does not get so.
@@ -47,8 +53,22 @@ async def set_up(child: Child, ports: Ports) -> None:
 
         async def answers() -> bool:
             try:
-                return (await http.get(f"{base_url(ports)}/healthz")).status_code == OK
+                return (await http.get(f"{url}/healthz")).status_code == OK
             except httpx.TransportError:
                 return False
 
         await child.ready(answers, READY_SECONDS)
+
+
+def _spec(
+    name: str, title: str, command: str, config: Path, surroundings: Surroundings
+) -> ChildSpec:
+    if not (surroundings.directory / "gateway" / "__main__.py").is_file():
+        raise StackError(f"The gateway is missing from {surroundings.directory}.")
+    return ChildSpec(
+        name=name,
+        title=title,
+        command=[sys.executable, "-m", "gateway", command, "--config", str(config)],
+        surroundings=surroundings,
+        stop_seconds=20,
+    )

@@ -11,8 +11,10 @@ from embedded.ports import PORT_BASE, Ports
 from embedded.processes import ProcessId
 
 DIRECTORY: Final = Path(".dealthread")
-CHILDREN: Final = ("postgres", "temporal", "simulators", "worker", "gateway")
-"""In the order of their start; they stop in the opposite order."""
+PARTS: Final = ("postgres", "temporal", "simulators", "worker", "gateway")
+"""What a stack has, in the order of its start; it stops in the opposite order."""
+CHILDREN: Final = (*PARTS, "drain")
+"""The processes, in the same order: the gateway is two, its door and its drain."""
 
 Progress = Callable[[str], None]
 
@@ -32,7 +34,7 @@ class StackOptions(BaseModel):
     port_base: int = PORT_BASE
     """See `embedded.ports` for what is counted from it."""
     without: frozenset[str] = frozenset()
-    """Children to leave out, by their names in `CHILDREN`."""
+    """Parts to leave out, by their names in `PARTS`."""
     progress: Progress = Field(default=silent, exclude=True)
     """Called with one line at each thing done."""
 

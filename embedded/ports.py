@@ -12,6 +12,7 @@
 | +9 | simulator: Workday |
 | +10 | simulator: Stripe |
 | +11 | gateway: events in |
+| +12 | gateway: health and metrics of its drain |
 | +1000 | Temporal Web UI |
 
 Two stacks side by side need bases that are 20 or more apart, but not 1000.
@@ -48,6 +49,7 @@ class Ports(BaseModel):
     vendors: dict[str, int]
     worker: int
     gateway: int
+    drain: int
     temporal_ui: int
 
     @classmethod
@@ -71,11 +73,12 @@ class Ports(BaseModel):
             vendors={vendor: base + offset for vendor, offset in VENDOR_OFFSETS.items()},
             worker=base + 8,
             gateway=base + GATEWAY_OFFSET,
+            drain=base + GATEWAY_OFFSET + 1,
             temporal_ui=base + UI_OFFSET,
         )
 
     def of(self, child: str) -> dict[str, int]:
-        """Return the ports that one child listens on, by what they are."""
+        """Return the ports that one part listens on, by what they are."""
         return {
             "postgres": {"PostgreSQL": self.postgres},
             "temporal": {
@@ -89,7 +92,10 @@ class Ports(BaseModel):
                 **{f"the {vendor} simulator": port for vendor, port in self.vendors.items()},
             },
             "worker": {"the worker's health page": self.worker},
-            "gateway": {"the gateway": self.gateway},
+            "gateway": {
+                "the gateway": self.gateway,
+                "the health page of the gateway's drain": self.drain,
+            },
         }[child]
 
 

@@ -14,6 +14,7 @@ from embedded.errors import StackError
 from embedded.files import StackFiles
 from embedded.options import (
     CHILDREN,
+    PARTS,
     Record,
     StackInfo,
     StackOptions,
@@ -37,9 +38,9 @@ class Supervisor:
         self._surroundings = surroundings()
         self._children: dict[str, Child] = {}
         self._record = Record(supervisor=ProcessId.of(os.getpid()))
-        unknown = options.without.difference(CHILDREN)
+        unknown = options.without.difference(PARTS)
         if unknown:
-            names = ", ".join(CHILDREN)
+            names = ", ".join(PARTS)
             raise StackError(
                 f"There is no {', '.join(sorted(unknown))} to leave out, only {names}."
             )
@@ -122,9 +123,12 @@ class Supervisor:
     async def _gateway(self) -> None:
         if "gateway" in self._options.without:
             return
-        child = await self._start(gateway.spec(self._files.config, self._surroundings))
-        await gateway.set_up(child, self._ports)
-        self._say(f"The gateway is ready: {gateway.base_url(self._ports)}")
+        config, url = self._files.config, gateway.base_url(self._ports)
+        door = await self._start(gateway.door_spec(config, self._surroundings))
+        drain = await self._start(gateway.drain_spec(config, self._surroundings))
+        await gateway.set_up(door, url)
+        await gateway.set_up(drain, gateway.drain_url(self._ports))
+        self._say(f"The gateway is ready: {url}")
 
     async def _start(self, spec: ChildSpec) -> Child:
         child = await start(spec, self._files.logs)
@@ -158,7 +162,7 @@ class Supervisor:
 
     def _check(self) -> None:
         """Refuse what can be seen to fail before anything is started."""
-        wanted = [name for name in CHILDREN if name not in self._options.without]
+        wanted = [name for name in PARTS if name not in self._options.without]
         for name in wanted:
             check_free(self._ports.of(name))
         if "temporal" in wanted:
@@ -166,7 +170,7 @@ class Supervisor:
         if "worker" in wanted:
             worker.spec(self._files.config, self._surroundings)
         if "gateway" in wanted:
-            gateway.spec(self._files.config, self._surroundings)
+            gateway.door_spec(self._files.config, self._surroundings)
 
     def _info(self, vendors: Vendors) -> StackInfo:
         ports = self._ports

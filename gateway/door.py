@@ -1,12 +1,13 @@
 """`POST /events/{connection}`: the one path that is called hundreds of times a second.
 
-Plain ASGI in front of the application: routing, dependencies and validation of a framework would
-cost more than all that is done here. The order of a delivery's checks is that of their cost:
-connection, content type, size, proof, content; then the inbox, then the answer.
+Plain ASGI in front of the application and all its layers: routing, dependencies and validation of
+a framework would cost more than all that is done here. The order of a delivery's checks is that of
+their cost: connection, content type, size, proof, content; then the inbox, then the answer.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -50,6 +51,10 @@ class EventsDoor:
         self._receivers = receivers
         self._writer = writer
         self._metrics = metrics
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Write what is taken to the inbox until the block ends; what waits then is written."""
+        return self._writer.running()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -45,7 +45,7 @@ class Verifier:
 def sign(secret: SecretStr, stamp: str, content: bytes) -> str:
     """Return the v1 of a content."""
     key = secret.get_secret_value().encode()
-    return hmac.new(key, stamp.encode() + b"." + content, "sha256").hexdigest()
+    return hmac.digest(key, stamp.encode() + b"." + content, "sha256").hex()
 
 
 def header_of(secret: SecretStr, stamp: int, content: bytes) -> str:

@@ -13,7 +13,7 @@ from gateway.metrics import GatewayMetrics
 from store.errors import Conflict, StoreError, StoreUnavailable
 from store.inbox import Inbox, NewEvent
 
-LINGER_SECONDS: Final = 0.005
+LINGER_SECONDS: Final = 0.01
 """How long the first of a batch waits for others; while an insert runs, the next one gathers."""
 BATCH_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024

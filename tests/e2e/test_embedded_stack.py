@@ -44,7 +44,8 @@ ALONE = frozenset({"worker", "gateway", "postgres", "simulators"})
 
 def free_base() -> int:
     """Return a port base of which every port is free."""
-    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, GATEWAY_OFFSET, UI_OFFSET)
+    gateway = (GATEWAY_OFFSET, GATEWAY_OFFSET + 1)
+    offsets = (*range(5), *VENDOR_OFFSETS.values(), 8, *gateway, UI_OFFSET)
     while True:
         base = random.randrange(18_000, 30_000)
         with contextlib.suppress(StackError):
@@ -99,7 +100,8 @@ async def test_data_survives_down_and_up(options: Callable[..., StackOptions]) -
     await check_temporal(first)
     await check_queues(first)
     assert {"The worker is ready", f"The gateway is ready: {first.addresses['gateway']}"} <= {*said}
-    assert set(first.processes) == {"postgres", "temporal", "simulators", "worker", "gateway"}
+    parts = {"postgres", "temporal", "simulators", "worker", "gateway"}
+    assert set(first.processes) == parts | {"drain"}
 
     # Ports in use and a folder in use, while it runs.
     with pytest.raises(

@@ -82,7 +82,7 @@ async def running(inbox: Inbox) -> AsyncIterator[Gateway]:
     )
     app = make_app(parts)
     async with (
-        app.router.lifespan_context(app),
+        app.running(),
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://gateway", trust_env=False
         ) as http,

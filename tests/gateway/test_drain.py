@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from canonical.saga import WorkItemKind
 from canonical.time_to_billing import EntriesChanged, ProjectPeriod, TimeToBillingInput
-from gateway.drain import Drain, Rules
+from gateway.drain import BUSY, Drain, Rules
 from gateway.metrics import GatewayMetrics
 from gateway.routing import (
     EntriesChangedData,
@@ -92,6 +92,19 @@ class Recorder:
 
 
 @dataclass
+class Held(Recorder):
+    """Takes signals, and does not answer before it may."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, target: Target, ids: Sequence[str], correlation_id: str) -> None:
+        self.entered.set()
+        await self.release.wait()
+        await super().send(target, ids, correlation_id)
+
+
+@dataclass
 class Scene:
     store: Store
     router: PlainRouter = field(default_factory=PlainRouter)
@@ -151,6 +164,36 @@ async def test_a_signal_has_at_most_500_ids_and_the_rest_follows_tick_by_tick(sc
     running.cancel()
     ids = [id_ for project, ids, _ in scene.sender.sent if project == "p" for id_ in ids]
     assert ids == [id_ for batch in batches for id_ in batch]
+
+
+async def test_two_drains_share_the_work_and_neither_waits(scene: Scene) -> None:
+    held = Held()
+    slow = Drain(scene.store.inbox, scene.router, held, GatewayMetrics(), scene.rules)
+    await scene.store.inbox.put([event(n, f"p{n % 3}") for n in range(30)])
+    ticking = asyncio.create_task(slow.tick())
+    await held.entered.wait()
+    assert await scene.drain.tick() == 0, "the other one has them all"
+    await scene.store.inbox.put([event(n, "p0") for n in range(30, 40)])
+    assert await scene.drain.tick() == 10
+    assert [ids for _, ids, _ in scene.sender.sent] == [tuple(f"time:{n}" for n in range(30, 40))]
+    held.release.set()
+    assert await ticking == 30
+    assert {state for state, _, _ in (await scene.states()).values()} == {"delivered"}
+    sent = [id_ for _, ids, _ in held.sent + scene.sender.sent for id_ in ids]
+    assert sorted(sent) == sorted(f"time:{n}" for n in range(40)), "each of them once"
+
+
+async def test_a_busy_drain_waits_so_that_a_signal_carries_more(scene: Scene) -> None:
+    scene.rules = Rules(tick_seconds=0.25)
+    loop, drain = asyncio.get_running_loop(), scene.drain
+    await scene.store.inbox.put([event(n) for n in range(4 * BUSY)])
+    started = loop.time()
+    running = asyncio.create_task(drain.run())
+    await until(lambda: bool(scene.sender.sent))
+    await scene.store.inbox.put([event(4 * BUSY)])
+    await until(lambda: len(scene.sender.sent) == 2)
+    running.cancel()
+    assert loop.time() - started >= 4 * scene.rules.tick_seconds
 
 
 async def test_verdicts_bury_ignore_or_wait(scene: Scene) -> None:

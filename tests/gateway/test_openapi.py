@@ -1,9 +1,9 @@
 """The OpenAPI document, and what the gateway does with inputs made from it."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -69,8 +69,10 @@ def test_whatever_is_sent_the_answer_is_one_that_is_documented(case: Case[Any]) 
     case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
 
-def test_the_document_names_connections_refusals_and_examples() -> None:
-    document = APP.openapi()
+async def test_the_document_names_connections_refusals_and_examples() -> None:
+    transport = httpx.ASGITransport(APP)
+    async with httpx.AsyncClient(transport=transport, base_url="http://g", trust_env=False) as http:
+        document = (await http.get("/openapi.json")).json()
     operation = document["paths"]["/events/{connection}"]["post"]
     assert operation["parameters"][0]["schema"]["enum"] == ["kantata", "salesforce", "stripe"]
     assert {"200", "202", "400", "401", "404", "408", "413", "415", "503"} <= {
@@ -84,7 +86,6 @@ def test_the_document_names_connections_refusals_and_examples() -> None:
     }
     for name in ("Received", "Problem", "CloudEvent", "Health"):
         assert name in document["components"]["schemas"]
-    assert json.dumps(document)
 
 
 def test_the_documents_examples_are_taken() -> None:

@@ -1,4 +1,4 @@
-"""The gateway as a process: on real sockets, from the simulators, killed under load."""
+"""The gateway's processes: on real sockets, from the simulators, killed under load."""
 
 import asyncio
 import contextlib
@@ -8,43 +8,58 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest_asyncio
 from pydantic import JsonValue, SecretStr
+from temporalio.testing import WorkflowEnvironment
 
 from embedded.processes import ROOT, surroundings
+from gateway.salesforce import PROTOCOL
 from simulators.kit import SimulatorStack
 from simulators.kit.control import Control
 from simulators.registry import load_vendors
 from store.database import Database
-from store.inbox import Inbox
+from store.inbox import EventState, Inbox, NewEvent
 from tests.gateway.scene import LIMIT, STRIPE_SECRET, stripe, stripe_event, until
 from tests.support.postgres import PostgresForTests, new_name
 
 READY_SECONDS = 90
 NOBODY = "127.0.0.1:9"
 """Where no Temporal is: events are received all the same."""
+DEALS = 40
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free, as is the one above: below those that the system gives away."""
+    while True:
+        port = random.randrange(18_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as door, socket.socket() as drain:
+            door.bind(("127.0.0.1", port))
+            drain.bind(("127.0.0.1", port + 1))
+            return port
 
 
 @dataclass
 class Running:
-    """A gateway that can be killed and started again."""
+    """A process of the gateway that can be killed and started again."""
 
     folder: Path
     url: SecretStr
     organization: str = "00D000000000001"
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
+    command: str = "door"
+    temporal: str = NOBODY
+    start_seconds: int = 60
+
+    @property
+    def health(self) -> str:
+        port = self.port + (self.command == "drain")
+        return f"http://127.0.0.1:{port}/healthz"
 
     @property
     def address(self) -> str:
@@ -55,7 +70,9 @@ class Running:
             (self.folder / name).write_text(STRIPE_SECRET.get_secret_value())
         config = self.folder / "dealthread.toml"
         config.write_text(
-            f'[temporal]\naddress = "{NOBODY}"\n[gateway]\nport = {self.port}\n'
+            f'[temporal]\naddress = "{self.temporal}"\n'
+            f"[worker]\nstart_seconds = {self.start_seconds}\n[gateway]\n"
+            f"port = {self.port}\n"
             '[connections.stripe]\nvendor = "stripe"\nrole = "billing_engine"\n'
             'base_url = "http://x"\nsecret_files = {api_key = "api_key"}\n'
             '[connections.stripe.events]\nkind = "stripe"\nsecret_file = "events"\n'
@@ -70,7 +87,7 @@ class Running:
         environment["DEALTHREAD_STORE__URL"] = self.url.get_secret_value()
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "--config", str(config)),
+                *(sys.executable, "-m", "gateway", self.command, "--config", str(config)),
                 cwd=ROOT,
                 env=environment,
                 stderr=log,
@@ -78,7 +95,7 @@ class Running:
         async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False) as http:
             while True:
                 with contextlib.suppress(httpx.TransportError):
-                    if (await http.get(f"{self.address}/healthz")).is_success:
+                    if (await http.get(self.health)).is_success:
                         return
                 assert self.process.returncode is None, self.log()
                 await asyncio.sleep(0.05)
@@ -142,6 +159,62 @@ async def test_killed_under_load_it_loses_nothing_that_it_accepted(gateway: Runn
     assert len(accepted) > 60
     assert accepted <= kept
     assert await gateway.end(signal.SIGTERM) == 0, gateway.log()
+    assert "Traceback" not in gateway.log()
+
+
+async def test_two_drains_of_which_one_is_killed_deliver_everything(
+    gateway: Running, temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    gateway.command, gateway.temporal = "drain", temporal.client.service_client.config.target_host
+    (tmp_path / "other").mkdir()
+    other = replace(gateway, folder=tmp_path / "other", port=free_port())
+    database = Database(gateway.url)
+    inbox, test = Inbox(database), f"{random.randrange(10**6):06d}"
+    deals = [f"006{test}{n:06d}AAA" for n in range(DEALS)]
+
+    async def told(round_: int) -> None:
+        """Every deal changed, in a message of its own."""
+        await inbox.put(
+            [
+                NewEvent("salesforce", f"{round_}x{deal}", PROTOCOL, "Opportunity", deal, b"<x/>")
+                for deal in deals
+            ]
+        )
+
+    async def delivered(enough: int) -> None:
+        async with asyncio.timeout(READY_SECONDS):
+            while len(await inbox.list(state=EventState.DELIVERED, limit=10_000)) < enough:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    try:
+        await gateway.start()
+        await other.start()
+        for round_ in (0, 2):
+            await told(round_)
+            await delivered(round_ * DEALS + 1)
+            assert await gateway.end(signal.SIGKILL) == -signal.SIGKILL
+            await told(round_ + 1)
+            await gateway.start()
+            await delivered((round_ + 2) * DEALS)
+        for deal in deals:
+            run = temporal.client.get_workflow_handle(f"opportunity-to-project/salesforce/{deal}")
+            assert (await run.describe()).workflow_type == "OpportunityToProject"
+            await run.terminate()
+        assert await other.end(signal.SIGTERM) == 0, other.log()
+        assert "Traceback" not in gateway.log() + other.log()
+    finally:
+        await database.aclose()
+        if other.process is not None:
+            await other.end(signal.SIGKILL)
+
+
+async def test_a_drain_without_temporal_says_so_and_ends(gateway: Running) -> None:
+    gateway.command, gateway.start_seconds = "drain", 1
+    with contextlib.suppress(AssertionError):
+        await gateway.start()
+    assert gateway.process is not None
+    assert await gateway.process.wait() == 1
+    assert f"Temporal does not answer at {NOBODY}" in gateway.log()
     assert "Traceback" not in gateway.log()
 
 

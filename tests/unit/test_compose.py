@@ -50,6 +50,8 @@ def test_every_part_is_there() -> None:
         "temporal-ui",
         "migrate",
         "worker",
+        "gateway",
+        "drain",
     }
 
 
@@ -155,6 +157,16 @@ async def test_the_migration_brings_an_empty_database_up_to_date(
     await postgres.drop("of_compose")
 
 
+@pytest.mark.parametrize(("name", "above"), [("gateway", 0), ("drain", 1)])
+def test_the_gateways_two_processes_listen_where_they_are_asked(name: str, above: int) -> None:
+    service = SERVICES[name]
+    port = int(service["environment"]["DEALTHREAD_GATEWAY__PORT"]) + above
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
+    assert service["command"][3] == {"gateway": "door", "drain": "drain"}[name]
+    assert service["cap_drop"] == ["ALL"]
+
+
 class TestDockerfile:
     def test_its_images_are_pinned_and_slim(self) -> None:
         images = [line.split()[1] for line in dockerfile_lines("FROM")]
@@ -181,13 +193,13 @@ class TestDockerfile:
                     (tmp_path / source).symlink_to(ROOT / source)
                 elif source.endswith(".py"):
                     shutil.copy(ROOT / source, tmp_path)
-        for script in ("worker.py", "starter.py"):
-            subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, check=True)
+        for script in (["worker.py"], ["starter.py"], ["-m", "gateway"]):
+            subprocess.run([sys.executable, *script, "--help"], cwd=tmp_path, check=True)
 
     def test_it_carries_every_package_the_worker_imports(self) -> None:
         copied = {line.split()[1] for line in dockerfile_lines("COPY") if "--from" not in line}
         ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-        development = {"tests", "simulators", "embedded", "bench", "gateway"}
+        development = {"tests", "simulators", "embedded", "bench"}
         assert ours - development <= copied
 
 
