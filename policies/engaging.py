@@ -41,28 +41,32 @@ def engagement_of(
         plan: what was provisioned.
         policies: the bundle's: rates, billing method and increments that lines begin with.
         psa_project: receipt of the PSA project.
-        tasks: receipt of the tasks; its parts are in the order of the plan's.
+        tasks: receipt of the tasks; its parts are in the order of the plan's, the tasks of
+            milestones after those of the lines.
         erp_projects: receipts by legal entity.
         clients: receipts of the customers, by ERP connection.
 
     Raises:
         ValueError: the receipts are not those of the plan.
     """
-    planned = plan.tasks.tasks
-    if len(tasks.parts) != len(planned):
-        text = f"{len(planned)} tasks were planned, and the PSA confirmed {len(tasks.parts)}"
+    planned, milestones = plan.tasks.tasks, plan.tasks.milestones
+    count = len(planned) + len(milestones)
+    if len(tasks.parts) != count:
+        text = f"{count} tasks were planned, and the PSA confirmed {len(tasks.parts)}"
         raise ValueError(f"{text}: the project's tasks have to be assigned by hand")
+    of_milestones = list(zip(milestones, tasks.parts[len(planned) :], strict=True))
     start = plan.psa_project.start
     in_erp = {project.item: project for project in plan.erp_projects}
     lines = []
-    for task, record in zip(planned, tasks.parts, strict=True):
+    for task, record in zip(planned, tasks.parts, strict=False):
         entity = _entity(plan, task)
         line = _line(task, entity, in_erp[entity], policies.billing, start)
         project = in_erp[entity]
+        own = (part.id for milestone, part in of_milestones if milestone.line == task.ref)
         lines.append(
             line.model_copy(
                 update={
-                    "task_ids": (record.id,),
+                    "task_ids": (record.id, *own),
                     "erp_project_id": erp_projects[entity].record.id,
                     "erp_client_id": clients[project.connection].record.id,
                 }

@@ -1,9 +1,10 @@
 """Which steps would a new plan change? Told by a hash of each request, kept with the plan."""
 
 import hashlib
+from typing import Any
 
 from canonical.opportunity import OpportunityToProjectPlan
-from canonical.provisioning import StepRequest
+from canonical.provisioning import ProvisionTasks, StepRequest
 
 HASH_LENGTH = 16
 _FOR_BILLING = {"tasks": {"__all__": {"cap", "legal_entity", "tax_category", "client_po"}}}
@@ -35,5 +36,9 @@ def with_hashes(plan: OpportunityToProjectPlan) -> OpportunityToProjectPlan:
 
 
 def _hash(request: StepRequest) -> str:
-    sent = request.model_dump_json(exclude=_FOR_BILLING)
+    left_out: dict[str, Any] = {**_FOR_BILLING}
+    if isinstance(request, ProvisionTasks) and not request.milestones:
+        # As before milestones had tasks: plans of that time have the same effect without any.
+        left_out["milestones"] = True
+    sent = request.model_dump_json(exclude=left_out)
     return hashlib.sha256(sent.encode()).hexdigest()[:HASH_LENGTH]

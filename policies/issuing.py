@@ -54,9 +54,7 @@ def shares_of(draft: Draft, psas: Mapping[str, str]) -> tuple[ProjectShare, ...]
         key = (psas[line.engagement], line.project_id)
         sums[key] = sums.get(key, Decimal(0)) + line.amount.amount
     return tuple(
-        ProjectShare(
-            psa=psa, project_id=project, net=Money(amount=amount, currency=draft.currency)
-        )
+        ProjectShare(psa=psa, project_id=project, net=Money(amount=amount, currency=draft.currency))
         for (psa, project), amount in sorted(sums.items())
     )
 

@@ -16,6 +16,7 @@ from canonical.provisioning import (
     LinkErpProject,
     LinkPsaProject,
     MatchClient,
+    MilestoneTask,
     OpenForTime,
     PlannedMilestone,
     PlannedTask,
@@ -104,6 +105,11 @@ class _Planner:
                 connection=psa,
                 title="Contract lines",
                 tasks=tuple(self._task(line) for line in deal.lines),
+                milestones=tuple(
+                    MilestoneTask(line=line.id, title=planned.title, due=planned.due)
+                    for line in deal.lines
+                    for planned in self._instalments(line)
+                ),
             ),
             milestones=self._milestones(psa),
             link_psa_project=LinkPsaProject(connection=psa),
@@ -244,17 +250,19 @@ class _Planner:
         )
 
     def _milestones(self, psa: str) -> ProvisionMilestones | None:
-        planned = tuple(
+        planned = tuple(each for line in self._deal.lines for each in self._instalments(line))
+        return ProvisionMilestones(connection=psa, milestones=planned) if planned else None
+
+    def _instalments(self, line: DealLine) -> list[PlannedMilestone]:
+        return [
             PlannedMilestone(
-                ref=milestone.id,
+                ref=f"{line.id}/{milestone.id}",
                 title=_one_line(milestone.title) or f"Milestone {number}",
                 amount=self._money(milestone.amount),
                 due=milestone.due,
             )
-            for line in self._deal.lines
             for number, milestone in enumerate(line.milestones, 1)
-        )
-        return ProvisionMilestones(connection=psa, milestones=planned) if planned else None
+        ]
 
     def _gate_reasons(self, client: DealClient, value: Money) -> list[str]:
         reasons = []

@@ -28,6 +28,15 @@ from policies.schema_types import (
 )
 
 
+class PostalAddress(Strict):
+    """Where a legal entity receives post; its country is the entity's."""
+
+    street: str = ""
+    city: str = ""
+    postal_code: str = ""
+    region: str = ""
+
+
 class LegalEntity(Strict):
     """A company of the firm that sells and delivers."""
 
@@ -43,6 +52,12 @@ class LegalEntity(Strict):
     payment_terms: Code = "NET30"
     """The entity's standard; other terms go to the finance gate."""
     sells_in: tuple[Currency, ...] = Field(min_length=1)
+    address: PostalAddress | None = None
+    """As its invoices print it."""
+    tax_id: Annotated[str, Field(max_length=64)] = ""
+    """Its number for VAT or sales tax, printed on its invoices."""
+    payment_instructions: Annotated[str, Field(max_length=1_000)] = ""
+    """Bank and account, printed on its invoices; text, of several lines where wanted."""
 
 
 class TaxJurisdiction(Strict):

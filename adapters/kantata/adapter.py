@@ -159,7 +159,7 @@ class Kantata(MilestonesAndInvoices):
     # Tasks.
 
     async def find_tasks(self, external_id: ExternalId, project: RecordRef) -> Receipt | None:
-        """Return the deliverable with our reference, archived or not, and its tasks."""
+        """Return the deliverable with our reference, archived or not, and what is below it."""
         filters = {"workspace_id": checked_id(project.id), "show_archived": "true"}
         found = await self._records.find(
             "stories", [checked_key(external_id)], filters, "sub_stories"
@@ -167,7 +167,7 @@ class Kantata(MilestonesAndInvoices):
         return self._task_list(found.rows[0]) if found.rows else None
 
     async def provision_tasks(self, external_id: ExternalId, request: ProvisionTasks) -> Receipt:
-        """Create the deliverable and its tasks in one call (section 7)."""
+        """Create the deliverable, its tasks and the milestones' in one call (section 7)."""
         body = mapping.tasks_body(checked_key(external_id), request, self._config)
         made = await self._records.create("stories", body, "create the tasks", "sub_stories")
         return self._task_list(made.rows[0])

@@ -6,6 +6,7 @@ workspace's `price`, which is main units (section 0).
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters.errors import Invalid
@@ -13,6 +14,7 @@ from adapters.kantata.config import KantataConfig
 from canonical.deal import ContractLineType
 from canonical.ids import VENDOR_ID_PATTERN, ExternalId
 from canonical.provisioning import (
+    MilestoneTask,
     PlannedMilestone,
     PlannedTask,
     ProvisionMilestones,
@@ -137,8 +139,16 @@ def project_title(name: str, code: str) -> str:
 def tasks_body(
     key: ExternalId, request: ProvisionTasks, config: KantataConfig
 ) -> dict[str, object]:
-    """Return one deliverable with a task per contract line, created in one call (section 7)."""
+    """Return one deliverable with its tasks and milestones, created in one call (section 7).
+
+    A milestone's task stands beside its contract line's, not below it: the children of the one
+    deliverable, read at one level, are what was asked for, in its order; only one level of nested
+    create is documented; and work on a line is neither finished nor dated by its milestones.
+    """
     project = known(request.project, "project")
+    lines = {task.ref: task for task in request.tasks}
+    tasks = [_task(task, project) for task in request.tasks]
+    milestones = [_milestone_task(each, lines, project) for each in request.milestones]
     return {
         "story": {
             "title": shortened(request.title, STORY_TITLE_MAX),
@@ -146,7 +156,7 @@ def tasks_body(
             "workspace_id": project.id,
             "external_reference": reference(config.key_service, "task_list", key),
             "custom_fields": _key_field(config.integration_key_fields.story, key),
-            "sub_stories": [_task(task, project) for task in request.tasks],
+            "sub_stories": tasks + milestones,
         }
     }
 
@@ -167,6 +177,25 @@ def _task(task: PlannedTask, project: RecordRef) -> dict[str, object]:
     return body
 
 
+def _milestone_task(
+    milestone: MilestoneTask, lines: Mapping[str, PlannedTask], project: RecordRef
+) -> dict[str, object]:
+    """Return what the project manager completes; an hour logged on it is its line's."""
+    line = lines.get(milestone.line)
+    if line is None:
+        raise Invalid(f"No task is of contract line {milestone.line}.", field="milestones")
+    body: dict[str, object] = {
+        "title": shortened(milestone.title, STORY_TITLE_MAX),
+        "story_type": "milestone",
+        "workspace_id": project.id,
+        "billable": line.billable,
+        "fixed_fee": line.type is ContractLineType.FIXED_FEE,
+    }
+    if milestone.due is not None:
+        body["due_date"] = milestone.due.isoformat()
+    return body
+
+
 def milestone_refs(key: ExternalId) -> list[str]:
     """Return the references that the milestones of one request can have.
 
@@ -181,34 +210,44 @@ def milestones_body(
     """Return all billing milestones as one bulk create (section 10.1).
 
     Raises:
-        Invalid: there are none, or more than one call takes.
+        Invalid: there are none, or more than one call takes; or not each has its task.
     """
     project = known(request.project, "project")
+    tasks: Sequence[RecordRef | None] = request.tasks or [None] * len(request.milestones)
+    if len(tasks) != len(request.milestones):
+        text = f"{len(request.milestones)} milestones do not go with {len(tasks)} tasks."
+        raise Invalid(text, field="milestones")
     if not 1 <= len(request.milestones) <= MILESTONES_MAX:
         raise Invalid(f"A project takes 1 to {MILESTONES_MAX} milestones.", field="milestones")
     refs = milestone_refs(key)
     return {
         "billing_milestones": [
-            _milestone(ref, milestone, project, config)
-            for ref, milestone in zip(refs, request.milestones, strict=False)
+            _milestone(ref, milestone, task, project, config)
+            for ref, milestone, task in zip(refs, request.milestones, tasks, strict=False)
         ]
     }
 
 
 def _milestone(
-    ref: str, milestone: PlannedMilestone, project: RecordRef, config: KantataConfig
+    ref: str,
+    milestone: PlannedMilestone,
+    task: RecordRef | None,
+    project: RecordRef,
+    config: KantataConfig,
 ) -> dict[str, object]:
     body: dict[str, object] = {
         "title": shortened(milestone.title, TEXT_MAX),
         "amount_in_cents": milestone.amount.minor_units,
         "workspace_id": project.id,
-        "billing_type": "fixed_date",
+        "billing_type": "upon_completion" if task else "fixed_date",
         "external_reference": {
             **reference(config.key_service, "milestone", ref),
             # One subject has one reference per service, so the contract's name for it goes here.
             "external_message": _bounded(milestone.ref, "milestones"),
         },
     }
+    if task is not None:
+        body["story_id"] = known(task, "tasks").id
     if milestone.due is not None:
         body["date_to_invoice"] = milestone.due.isoformat()
     return body

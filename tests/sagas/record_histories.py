@@ -43,6 +43,8 @@ Scene = Callable[[World, str], Awaitable[WorkflowHistory]]
 SCENES: dict[str, Scene] = {}
 BILLING: dict[str, Scene] = {}
 """Scenes over approved time; the account is one with a project to bill."""
+KEPT = {"two_entities_without_milestone_tasks"}
+"""Recorded of plans as they are no longer made, which sagas in flight may still have."""
 
 
 def scene(play: Scene) -> Scene:
