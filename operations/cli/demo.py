@@ -14,6 +14,7 @@ import typer
 from embedded.options import DIRECTORY, StackInfo, StackOptions
 from embedded.ports import PORT_BASE
 from embedded.stack import StackError, down, load, up_detached
+from operations.cli.demo_invoice import Invoiced
 from operations.cli.demo_story import Deal, Story, play
 from operations.cli.demo_week import Week
 from operations.cli.items import show_items
@@ -126,6 +127,8 @@ def _show(story: Story, info: StackInfo, times: tuple[float, float, float], *, k
     say("")
     _show_week(story.week)
     say("")
+    _show_invoice(story.invoiced)
+    say("")
     say("Still waiting for a person", style="bold")
     links = story.links if keep else [""] * len(story.waiting)
     show_items(story.waiting, links, as_="olivia")
@@ -155,6 +158,20 @@ def _show_week(week: Week) -> None:
     say(f"starter.py why {week.first_entry}   starter.py trace {week.first_entry}")
 
 
+def _show_invoice(invoiced: Invoiced) -> None:
+    say(f"Its invoice {invoiced.number}", style="bold")
+    say(f"draft       {invoiced.draft}: {invoiced.lines} lines, net {invoiced.net}")
+    say(f"refused     {invoiced.refused}", style="yellow")
+    say(
+        f"released    by {invoiced.released_by}; NetSuite says tax {invoiced.tax}, "
+        f"gross {invoiced.gross}"
+    )
+    say(f"paid        {invoiced.paid}: {invoiced.state}", style="green")
+    say(f"Kantata     {invoiced.confirmed}")
+    say(f"Salesforce  {invoiced.shown}")
+    say(f"starter.py trace {invoiced.number}   starter.py queue show {invoiced.draft}")
+
+
 def _deal(deal: Deal) -> tuple[object, ...]:
     return short(deal.name, NAME_LENGTH), deal.what, deal.outcome, f"{deal.seconds:.0f}"
 
@@ -174,6 +191,7 @@ def told_as_json(
         "records": list(story.records),
         "waiting": list(story.waiting),
         "week": story.week,
+        "invoiced": story.invoiced,
         "seconds": {"start": times[0], "deals": times[1], "total": times[2]},
         "config": str(info.config) if keep else None,
         "web_ui": info.addresses["temporal_ui"] if keep else None,

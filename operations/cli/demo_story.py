@@ -16,6 +16,7 @@ from temporalio.client import WorkflowHandle
 from canonical.saga import SagaResult, Verb, WorkItem
 from embedded.configuration import ACCOUNT
 from embedded.options import StackInfo
+from operations.cli.demo_invoice import Invoiced, invoice_week
 from operations.cli.demo_week import Week, bill_week
 from operations.composition import Office, open_office
 from simulators.kit.control import Control
@@ -68,6 +69,7 @@ class Story(BaseModel):
     links: list[str]
     """Of `waiting`, in the Web UI."""
     week: Week
+    invoiced: Invoiced
 
 
 async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
@@ -83,10 +85,13 @@ async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
         tell("billing a week of a team")
         mixed = stage.ids[BILLED], stage.names[BILLED]
         week = await bill_week(office, control, *mixed)
+        tell("invoicing the week")
+        paid = await invoice_week(office, control, week.project_id)
         waiting = [stage.named(item) for item in await office.sagas.stuck()]
         return Story(
             deals=deals,
             week=week,
+            invoiced=paid,
             records=await stage.made(),
             waiting=waiting,
             links=[office.sagas.deep_link(item.workflow_id) for item in waiting],

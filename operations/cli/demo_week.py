@@ -96,10 +96,10 @@ async def bill_week(office: Office, control: Control, deal_id: str, name: str) -
     (engagement, *_) = await engaged(office.store, office.psa, project, bundle)
     logged = await _log(control, project, engagement)
     await _approve(control, project, logged)
-    period = await _until(lambda: _heard(office, project, len(logged)), f"the feed of {saga}")
+    period = await until(lambda: _heard(office, project, len(logged)), f"the feed of {saga}")
     await office.billing.run(project, by="olivia")
     run = billing_run_id(office.psa, project, period, 1)
-    outcome = await _until(lambda: _ended(office, run), run)
+    outcome = await until(lambda: _ended(office, run), run)
     return await _told(office, control, (project, name), (run, outcome), logged)
 
 
@@ -172,7 +172,12 @@ async def _ended(office: Office, run: str) -> str:
     return "" if known is None or known.outcome is None else known.outcome.value
 
 
-async def _until(look: Callable[[], Awaitable[T]], what: str) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], what: str) -> T:
+    """Return what `look` finds, once it does.
+
+    Raises:
+        TimeoutError: it never did.
+    """
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
