@@ -243,7 +243,9 @@ class DraftSources:
         """Return who buys, as the engagement's deal said; nothing where it was imported."""
         crm, _, deal = engagement.partition("/")
         rows = await self._database.rows(
-            text("SELECT plan_json FROM sagas WHERE workflow_id = :id AND plan_json <> ''"),
+            text(
+                "SELECT plan_json FROM saga_generations WHERE workflow_id = :id AND plan_json <> ''"
+            ),
             {"id": opportunity_to_project_id(crm, deal)},
         )
         for row in rows:

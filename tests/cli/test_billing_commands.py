@@ -20,6 +20,7 @@ from canonical.ids import time_to_billing_id
 from embedded.configuration import ACCOUNT
 from embedded.stack import StackInfo
 from operations.cli.demo import told_as_json
+from operations.cli.demo_invoice import Invoiced
 from operations.cli.demo_story import Story
 from operations.cli.demo_week import Week, bill_week
 from operations.cli.output import plain
@@ -189,7 +190,9 @@ class TestTheWeekOfTheDemo:
         assert all(each.amount and each.cost for each in week.entries)
 
     def test_the_demo_tells_it_as_json_too(self, week: Week, stack: StackInfo) -> None:
-        story = Story(deals=[], records=[], waiting=[], links=[], week=week)
+        fields = dict.fromkeys(Invoiced.model_fields, "x") | {"lines": 5}
+        invoiced = Invoiced.model_validate(fields)
+        story = Story(deals=[], records=[], waiting=[], links=[], week=week, invoiced=invoiced)
         told: Any = json.loads(json.dumps(plain(told_as_json(story, stack, (1, 2, 3), keep=True))))
         assert Week.model_validate(told["week"]) == week
 
@@ -198,7 +201,7 @@ class TestTheWeekOfTheDemo:
         assert re.search(r"covered_by_fixed_fee +210,000 JPY", told)
         assert re.search(r"handed over +\d", told)
         data = status(desk, week.project_id)
-        assert set(data) == {"standing", "findings", "waiting", "amounts"}
+        assert set(data) == {"standing", "findings", "waiting", "amounts", "warnings"}
         standing = [ProjectStanding.model_validate(each) for each in data["standing"]]
         assert sum(each.entries for each in standing if each.handed_over) >= len(week.entries)
         assert [Finding.model_validate(each) for each in data["findings"]] == []

@@ -62,6 +62,10 @@ async def test_the_whole_demo_ends_well_and_leaves_nothing_running(tmp_path: Pat
     assert {(row[1], row[2]) for row in rows} >= {("netsuite", "clients"), ("kantata", "projects")}
     assert [row[0] for row in rows if row[5] != "0"] == [], "written twice"
     assert "equal to the cent" in after
+    assert re.search(r"^refused +frank prepared it", after, re.MULTILINE)
+    assert re.search(r"^released +by fiona", after, re.MULTILINE)
+    assert re.search(r"^paid +611,894 JPY: settled, cash", after, re.MULTILINE)
+    assert re.search(r"^Kantata +\S+: accepted payment", after, re.MULTILINE)
     assert after.count("starter.py resolve WI-") == 2
     assert re.search(r"^Done in \d+ s: ", after, re.MULTILINE)
     left = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if of_folder(p, directory)]

@@ -4,10 +4,12 @@ A further saga joins the matrix with its subjects here.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from temporalio.client import WorkflowHandle
 
+from canonical.engagement import BillingMethod
 from canonical.ids import look_id
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.saga import SagaResult
@@ -172,18 +174,17 @@ class PostingSubject(Subject):
     """PostInvoice over a released draft."""
 
     saga = PostInvoice
-    vendors = ("kantata", "netsuite")
+    vendors = ("kantata", "netsuite", "stripe")
 
-    def __init__(self, name: str, stop_at: str, *, routed: bool) -> None:
-        """Say where to stop, and whether the ERP's invoices wait for approval."""
+    def __init__(self, name: str, stop_at: str, begin: Callable[[World], Awaitable[str]]) -> None:
+        """Say where to stop, and how an account comes to lines that wait to be drafted."""
         super().__init__(name)
         self.stop_at = stop_at  # type: ignore[misc]  # of this subject, not of its class
-        self._routed = routed
+        self._begin = begin
 
     async def account(self, world: World) -> str:
         """Bring a draft to the billing queue: of a milestone, or of hours with charges."""
-        begun = milestone_handed_over if self._routed else handed_over
-        account = await begun(world, crm=NO_CRM, routed=self._routed)
+        account = await self._begin(world)
         draft = await queued(world, account)
         world.notes[account] = draft.id
         return account
@@ -244,13 +245,27 @@ async def live_ids(world: World, account: str, type_: str) -> list[str]:
     return [record["id"] for record in records if record["live"]]
 
 
+async def _routed_milestone(world: World) -> str:
+    return await milestone_handed_over(world, crm=NO_CRM, routed=True)
+
+
+async def _charged_hours(world: World) -> str:
+    return await handed_over(world, crm=NO_CRM)
+
+
+async def _engine_milestone(world: World) -> str:
+    method = BillingMethod.BILLING_ENGINE
+    return await milestone_handed_over(world, crm=NO_CRM, billing_method=method)
+
+
 SUBJECTS: tuple[Subject, ...] = (
     OpportunitySubject("fixed-de"),
     OpportunitySubject("other-subsidiary"),
     BillingSubject("a month of a team"),
     MilestoneSubject("an approved milestone"),
-    PostingSubject("a milestone, approved in the ERP", "draft_invoice", routed=True),
-    PostingSubject("hours with charges", "ready_charges", routed=False),
+    PostingSubject("a milestone, approved in the ERP", "draft_invoice", _routed_milestone),
+    PostingSubject("hours with charges", "ready_charges", _charged_hours),
+    PostingSubject("a milestone, billed by Stripe", "draft_invoice", _engine_milestone),
     LookSubject("a paid invoice"),
 )
 """For a step, the first of them whose clean run has it is used."""

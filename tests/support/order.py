@@ -10,8 +10,14 @@ import pytest
 
 STACKS = ("tests/cli/", "tests/e2e/", "tests/gateway/test_process.py")
 LONG = "fault_matrix"
-"""Marker of the tests that take long; a module's own order is kept, longest modules first."""
-LONGEST = ("test_fault_matrix.py", "test_interruptions.py", "test_billing_interruptions.py")
+"""Marker of the tests that take long; so do all of the modules that follow, which come first."""
+LONGEST = (
+    "tests/sagas/test_fault_matrix.py",
+    "tests/property/test_subledger.py",
+    "tests/sagas/test_billing_outage.py",
+    "tests/sagas/test_interruptions.py",
+    "tests/sagas/test_billing_interruptions.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,8 +35,10 @@ def shared(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     for item in items:
         if item.nodeid.startswith(STACKS):
             stacks.append(item)
+        elif item.nodeid.startswith(LONGEST) or item.get_closest_marker(LONG):
+            long.append(item)
         else:
-            (long if item.get_closest_marker(LONG) else short).append(item)
+            short.append(item)
     long.sort(key=_place)
     stretches = [stacks, *(long[start :: processes - 1] for start in range(processes - 1))]
     ordered: list[pytest.Item] = []
@@ -45,5 +53,5 @@ def shared(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 
 
 def _place(item: pytest.Item) -> int:
-    name = item.path.name
-    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+    module = item.nodeid.partition("::")[0]
+    return LONGEST.index(module) if module in LONGEST else len(LONGEST)

@@ -59,7 +59,15 @@ from tests.support.postgres import PostgresForTests, new_name
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.registry import PIVOTS, WORKFLOWS
 
-VENDORS = {"salesforce": "crm", "kantata": "psa", "netsuite": "erp", "workday": "hcm"}
+VENDORS = {
+    "salesforce": "crm",
+    "kantata": "psa",
+    "netsuite": "erp",
+    "workday": "hcm",
+    "stripe": "billing_engine",
+}
+TRAILS = {("stripe", "event")}
+"""What a vendor writes down of its own records; it never goes."""
 TODAY = date(2026, 11, 21)
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 """When billing runs are planned: at the end of the seeded month."""
@@ -109,6 +117,9 @@ class CasePorts(Ports):
         return self._connected(connection)
 
     def issuer(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def billing_engine(self, connection: str) -> Any:
         return self._connected(connection)
 
     def _connected(self, connection: str) -> Any:
@@ -245,7 +256,7 @@ class World:
             (vendor, record["type"], record["id"]): {"key": record["key"], **record["fields"]}
             for vendor in VENDORS
             for record in await self.control.records(vendor, account)
-            if record["live"]
+            if record["live"] and (vendor, record["type"]) not in TRAILS
         }
 
 
@@ -272,6 +283,7 @@ def case_bundle(bundle: Bundle, crm: str) -> Bundle:
         psa=f"kantata@{account}",
         erp={"netsuite": f"netsuite@{account}"},
         hcm=f"workday@{account}",
+        billing_engine=f"stripe@{account}",
     )
 
 
@@ -345,6 +357,7 @@ async def open_world(
                 crediting,
             ],
             vendor_queue("workday"): [HcmActivities(runner, ports)],
+            vendor_queue("stripe"): [issuing, following],
         }
         for queue, held in holders.items():
             await exit_.enter_async_context(

@@ -1,6 +1,7 @@
 """Kantata's rows to entries and changes, and runs to draft invoices, without a server."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from adapters.auth import BearerToken
-from adapters.errors import ContractBroken, Invalid, Unsupported
+from adapters.errors import ContractBroken, Invalid, Transient, Unsupported
 from adapters.governor import LocalGovernor
 from adapters.http import VendorHttp
 from adapters.kantata import time_mapping as mapping
+from adapters.kantata.approvers import KNOWN_MAX, KNOWN_SECONDS, Approvers
 from adapters.kantata.client import Listing, classify
 from adapters.kantata.config import AccessToken, KantataConfig
 from adapters.kantata.feed import ChangeFeed
@@ -325,6 +327,124 @@ def body(collection: str, rows: list[dict[str, Any]], **maps: Any) -> dict[str, 
     return {"count": len(rows), "results": results, collection: objects, **maps}
 
 
+EMAIL = {"2": {"id": "2", "email_address": "Cara@Example.com"}}
+
+
+class Approving:
+    """Answers with one time entry of each of its approvers, and with the users that there are."""
+
+    def __init__(self, users: dict[str, Any], *approvers: str) -> None:
+        self.users = users
+        self.approvers = approvers
+        self.asked: list[str] = []
+        self.now = 0.0
+        self.failing = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        ids = request.url.params["only"].split(",")
+        if request.url.path.endswith("/users"):
+            self.asked.append(request.url.params["only"])
+            if self.failing:
+                self.failing -= 1
+                return httpx.Response(503)
+            held = [self.users[id_] for id_ in ids if id_ in self.users]
+            return httpx.Response(200, json=body("users", held))
+        rows = [{**TIME, "id": id_, "active_submission_id": id_} for id_ in ids]
+        sheets = {
+            id_: {"id": id_, "status": "approved", "current_resolution_creator_id": by}
+            for id_, by in enumerated(self.approvers)
+        }
+        maps = {**MAPS, "timesheet_submissions": sheets}
+        return httpx.Response(200, json=body("time_entries", rows, **maps))
+
+    def reading(self) -> TimeReading:
+        of = records(self)
+        return TimeReading(of, Approvers(of, lambda: self.now))
+
+    async def read(self, reading: TimeReading) -> list[str]:
+        refs = [EntryRef(kind=EntryKind.TIME, id=id_) for id_, _ in enumerated(self.approvers)]
+        return [each.approved_by for each in await reading.read(refs)]
+
+
+def enumerated(approvers: Sequence[str]) -> list[tuple[str, str]]:
+    return [(str(number), by) for number, by in enumerate(approvers, start=1)]
+
+
+class TestApprovers:
+    async def test_an_approver_is_an_address_in_small_letters(self) -> None:
+        vendor = Approving(EMAIL, "2")
+        assert await vendor.read(vendor.reading()) == ["cara@example.com"]
+
+    async def test_who_recorded_something_too_needs_no_call(self) -> None:
+        vendor = Approving(EMAIL, "3")
+        assert await vendor.read(vendor.reading()) == ["maya.chen@example.com"]
+        assert vendor.asked == []
+
+    async def test_of_all_that_is_read_the_unknown_are_asked_for_in_one_call(self) -> None:
+        vendor = Approving(EMAIL, *(str(2 + number % 5) for number in range(250)))
+        found = await vendor.read(vendor.reading())
+        assert vendor.asked == ["2,4,5,6"]
+        assert found[:3] == ["cara@example.com", "maya.chen@example.com", "4"]
+
+    @pytest.mark.parametrize("user", [None, {"id": "2"}, {"id": "2", "email_address": None}])
+    async def test_without_an_address_it_stays_the_id_and_is_not_asked_for_each_time(
+        self, user: dict[str, Any] | None
+    ) -> None:
+        vendor = Approving({"2": user} if user else {}, "2")
+        reading = vendor.reading()
+        assert [await vendor.read(reading) for _ in range(2)] == [["2"], ["2"]]
+        assert vendor.asked == ["2"]
+
+    async def test_an_address_counts_for_an_hour(self) -> None:
+        vendor = Approving(EMAIL, "2")
+        reading = vendor.reading()
+        await vendor.read(reading)
+        vendor.users = {"2": {"id": "2", "email_address": "fiona@example.com"}}
+        vendor.now = KNOWN_SECONDS - 1
+        assert await vendor.read(reading) == ["cara@example.com"]
+        vendor.now = KNOWN_SECONDS
+        assert await vendor.read(reading) == ["fiona@example.com"]
+        assert vendor.asked == ["2", "2"]
+
+    async def test_of_more_people_than_are_remembered_all_are_named_and_the_first_forgotten(
+        self,
+    ) -> None:
+        ids = [str(1000 + number) for number in range(KNOWN_MAX + 1)]
+        vendor = Approving({id_: {"id": id_, "email_address": f"p{id_}@x.example"} for id_ in ids})
+        approvers = Approvers(records(vendor))
+        entries = [entry(TIME).model_copy(update={"approved_by": id_}) for id_ in ids]
+        named = await approvers.named(entries)
+        assert [each.approved_by for each in named] == [f"p{id_}@x.example" for id_ in ids]
+        vendor.asked.clear()
+        await approvers.named(entries[1:])
+        assert vendor.asked == []
+        await approvers.named(entries[:1])
+        assert vendor.asked == ["1000"]
+
+    async def test_reads_side_by_side_ask_once(self) -> None:
+        vendor = Approving(EMAIL, "2")
+        reading = vendor.reading()
+        found = await asyncio.gather(*(vendor.read(reading) for _ in range(5)))
+        assert found == [["cara@example.com"]] * 5
+        assert vendor.asked == ["2"]
+
+    async def test_a_failed_look_up_fails_the_read_and_is_not_remembered(self) -> None:
+        vendor = Approving(EMAIL, "2")
+        vendor.failing = 1
+        reading = vendor.reading()
+        with pytest.raises(Transient):
+            await vendor.read(reading)
+        assert await vendor.read(reading) == ["cara@example.com"]
+
+    async def test_an_expense_s_approver_is_an_address_too_and_nobody_stays_nobody(self) -> None:
+        report = {"9": {**MAPS["timesheet_submissions"]["7"], "id": "9"}}
+        page = {"expense_report_submissions": report}
+        spent = entry({**EXPENSE, "active_submission_id": "9"}, EntryKind.EXPENSE, **page)
+        waiting = entry(EXPENSE, EntryKind.EXPENSE)
+        named = await Approvers(records(Approving(EMAIL))).named([spent, waiting])
+        assert [each.approved_by for each in named] == ["cara@example.com", ""]
+
+
 class TestReading:
     async def test_an_invoice_that_a_row_does_not_name_is_looked_up(self) -> None:
         spent = {**EXPENSE, "is_invoiced": True}
@@ -367,12 +487,16 @@ class TestReading:
             if collection == "timesheet_submissions":
                 return httpx.Response(200, json=body(collection, [sheet]))
             found = [TIME] if collection == "time_entries" and "only" in asked else []
+            if collection == "users":
+                return httpx.Response(200, json=body(collection, [EMAIL["2"]]))
             return httpx.Response(200, json=body(collection, found, **MAPS))
 
         since = datetime(2026, 11, 9, tzinfo=UTC)
         pages = [page async for page in TimeReading(records(answer)).of_project("10", since)]
 
-        assert [[each.id for each in page] for page in pages] == [["1"]]
+        assert [[(each.id, each.approved_by) for each in page] for page in pages] == [
+            [("1", "cara@example.com")]
+        ]
 
 
 class TestFeed:

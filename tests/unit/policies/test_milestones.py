@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from canonical.deal import ContractLineType
 from canonical.drafts import ContractStanding, FeeStanding, FeeState
 from canonical.engagement import ContractLine, Engagement
 from canonical.invoicing import PsaMilestone
@@ -16,9 +17,15 @@ from tests.support.drafts import money
 
 INVOICING = load_bundle(None).policies.invoicing
 LINE = ContractLine(
-    ref="L1", type="fixed_fee", currency="EUR", legal_entity="DE", value=money("30000.00")
+    ref="L1",
+    type=ContractLineType.FIXED_FEE,
+    currency="EUR",
+    legal_entity="DE",
+    value=money("30000.00"),
 )
-OTHER = ContractLine(ref="L2", type="time_and_materials", currency="EUR", legal_entity="DE")
+OTHER = ContractLine(
+    ref="L2", type=ContractLineType.TIME_AND_MATERIALS, currency="EUR", legal_entity="DE"
+)
 ENGAGEMENT = Engagement(
     id="salesforce/006",
     client_id="001",
