@@ -8,7 +8,18 @@ from collections.abc import Callable
 
 import typer
 
-from operations.cli import billing, checks, decisions, engagements, events, queue, sagas, schedules
+from operations.cli import (
+    billing,
+    checks,
+    client_pos,
+    decisions,
+    engagements,
+    events,
+    invoices,
+    queue,
+    sagas,
+    schedules,
+)
 from operations.cli.trace import trace
 
 app = typer.Typer(
@@ -49,6 +60,8 @@ for _name, _run, _example in COMMANDS:
     app.command(_name, epilog=f"Example: starter.py {_example}")(_run)
 app.add_typer(billing.billing_app, name="billing")
 app.add_typer(queue.queue_app, name="queue")
+app.add_typer(client_pos.client_pos_app, name="po")
+app.add_typer(invoices.invoice_app, name="invoice")
 app.add_typer(schedules.schedules_app, name="schedule")
 app.add_typer(engagements.engagements_app, name="engagement")
 app.add_typer(events.events_app, name="events")

@@ -175,6 +175,9 @@ class DraftActivities:
         )
 
     async def _standing(self, draft: Draft) -> DraftStanding:
+        # Draft and invoice change in one transaction: no other state has an invoice to look for.
+        issued = draft.state is DraftState.INVOICED
+        invoice = await self.store.draft_sources.invoice_of(draft.id) if issued else None
         return DraftStanding(
             state=draft.state,
             title=draft.title,
@@ -185,7 +188,7 @@ class DraftActivities:
             review_until=draft.review_until,
             posting=draft.posting,
             content_hash=draft.content_hash,
-            invoice=await self.store.draft_sources.invoice_of(draft.id),
+            invoice=invoice,
             summary=_summary(draft),
         )
 

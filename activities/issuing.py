@@ -6,10 +6,10 @@ from typing import Final
 
 from activities.attempt import attempt
 from activities.failures import again
+from activities.milestones import read_again
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
-from adapters.errors import NotFound
 from canonical import activities as ref
 from canonical.billing import ChargeStage
 from canonical.draft_to_invoice import (
@@ -155,19 +155,18 @@ class IssuingActivities:
                 if problem:
                     reasons.append(f"{each.ref} {problem}")
                     withdrawn.append(each.bills)
+            milestones = await read_again(psa, request.project_id, sources.milestones)
             for fee in sources.milestones:
-                try:
-                    milestone = await psa.read_milestone(fee.milestone_id)
-                except NotFound:
-                    problem = "is gone"
-                else:
-                    problem = (
-                        "is not approved any more"
-                        if not milestone.approved
-                        else f"is {milestone.amount} now"
-                        if milestone.amount != fee.amount and not fee.again
-                        else ""
-                    )
+                milestone = milestones.get(fee.milestone_id)
+                problem = (
+                    "is gone"
+                    if milestone is None
+                    else "is not approved any more"
+                    if not milestone.approved
+                    else f"is {milestone.amount} now"
+                    if milestone.amount != fee.amount and not fee.again
+                    else ""
+                )
                 if problem:
                     reasons.append(f"milestone {fee.milestone_id} {problem}")
                     withdrawn.append(fee.bills)

@@ -1,8 +1,10 @@
 """What MilestoneToInvoice does: read and judge the milestone, reserve, note, hand over."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from activities.attempt import attempt
@@ -10,6 +12,8 @@ from activities.engaging import engaged
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
+from adapters.errors import NotFound
+from adapters.ports import Psa
 from canonical import activities as ref
 from canonical.drafts import Fee
 from canonical.engagement import ContractLine, Engagement
@@ -28,9 +32,12 @@ from canonical.saga import Route, StepCall, UndoCall
 from policies.bundle import Bundle
 from policies.milestones import Problem, fee_of, judge_milestone, line_of, over_contract
 from policies.periods import billing_period
+from store.draft_sources import SourceMilestone
 from store.errors import Conflict
 
 SUBLEDGER = "subledger"
+LISTED_FROM: Final = 5
+"""So many milestones of a project on a draft are looked at again by one list of all of them."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +193,22 @@ class MilestoneActivities:
             return _fee(call.request.run)
 
         return await self.runner.create(call, _nothing, hand_over)
+
+
+async def read_again(
+    psa: Psa, project_id: str, billed: Sequence[SourceMilestone]
+) -> dict[str, PsaMilestone]:
+    """Return the billed milestones of a project that are still there, by id.
+
+    A few are read one by one. Many are read with all others of the project, which asks less often.
+    """
+    if len(billed) >= LISTED_FROM:
+        return {each.record.id: each for each in await psa.read_milestones(project_id)}
+    found: dict[str, PsaMilestone] = {}
+    for each in billed:
+        with contextlib.suppress(NotFound):
+            found[each.milestone_id] = await psa.read_milestone(each.milestone_id)
+    return found
 
 
 async def _nothing() -> None:

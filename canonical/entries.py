@@ -60,6 +60,9 @@ class Entry(CanonicalModel):
     """Reference of the receipt, to see one expense recorded twice."""
     approved: bool = False
     approved_by: str = ""
+    """Who approved: the e-mail address, in lower case, by which four eyes know a person (DESIGN 4);
+    the PSA's user id only where the PSA gives no address. Empty: nobody, or nobody that it names,
+    as of adjustments and of expenses that need no approval."""
     approved_at: datetime | None = None
     submission_id: str = ""
     """Timesheet or expense report."""

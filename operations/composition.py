@@ -11,6 +11,8 @@ from typing import Any
 
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
+from activities.credit_desk import CreditDeskActivities
+from activities.crediting import CreditActivities
 from activities.crm import CrmActivities
 from activities.drafting import DraftActivities
 from activities.engaging import engaged
@@ -36,6 +38,7 @@ from canonical.saga import Route
 from operations.billing import BillingDesk
 from operations.codec import record_cipher
 from operations.config import Config, ConfigInvalid, find_config, load_config
+from operations.invoices import InvoiceDesk
 from operations.people import Refused
 from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE, SagaDesk
@@ -72,7 +75,8 @@ class House:
         drafts = DraftActivities(self.store, self.bundle, self.people, _now)
         schedules = ScheduleActivities(self.store, self.bundle, _now)
         calendar = CalendarActivities(self.store, self.bundle)
-        return implementations([engine, calendar, drafts, schedules])
+        credits_ = CreditDeskActivities(self.store, self.bundle, self.people)
+        return implementations([engine, calendar, drafts, schedules, credits_])
 
     def route(self, connection: str) -> Route:
         """Return how calls to a connection are made."""
@@ -88,6 +92,7 @@ class House:
         following = FollowingActivities(
             runner, self.ports, self.bundle, self.route, _now, self._is_crm
         )
+        crediting = CreditActivities(runner, self.ports, self.bundle, self.route, _now)
         holders: dict[Role, list[object]] = {
             Role.CRM: [CrmActivities(runner, self.ports, self.bundle, _today), following],
             Role.ERP: [
@@ -95,6 +100,7 @@ class House:
                 PostingActivities(runner, self.ports),
                 issuing,
                 following,
+                crediting,
             ],
             Role.PSA: [
                 PsaActivities(runner, self.ports),
@@ -102,9 +108,10 @@ class House:
                 MilestoneActivities(runner, self.ports, self.bundle, _now),
                 issuing,
                 following,
+                crediting,
             ],
             Role.HCM: [HcmActivities(runner, self.ports)],
-            Role.BILLING_ENGINE: [issuing, following],
+            Role.BILLING_ENGINE: [issuing, following, crediting],
         }
         return implementations(holders.get(role, []))
 
@@ -191,6 +198,7 @@ class Office:
     sweeper: SweepActivities
     billing: BillingDesk
     queue: QueueDesk
+    invoices: InvoiceDesk
     psa: str
     """The PSA meant where none is named; empty: none is connected."""
 
@@ -231,7 +239,9 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
             psa=psa,
         )
         sweeper = SweepActivities(store, client, SAGA_QUEUE, PIVOTS)
-        yield Office(config, store, desk, sweeper, billing, QueueDesk(client, store), psa)
+        queue = QueueDesk(client, store)
+        invoices = InvoiceDesk(client, store, actors(config))
+        yield Office(config, store, desk, sweeper, billing, queue, invoices, psa)
     finally:
         await ports.aclose()
         await store.aclose()

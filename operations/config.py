@@ -23,6 +23,7 @@ from operations.config_models import (
     EventsKind,
     GatewayConfig,
     HttpTimeouts,
+    PersonConfig,
     PersonRole,
     TemporalConfig,
     Vendor,
@@ -30,6 +31,7 @@ from operations.config_models import (
     config_folder,
 )
 from operations.config_secrets import secrets_in_toml, with_secrets
+from policies.queue import ENGINE
 
 __all__ = [
     "Config",
@@ -39,6 +41,7 @@ __all__ = [
     "EventsKind",
     "GatewayConfig",
     "HttpTimeouts",
+    "PersonConfig",
     "PersonRole",
     "TemporalConfig",
     "Vendor",
@@ -126,6 +129,8 @@ def _contradictions(config: Config) -> Iterator[str]:
                 f"worker.grace_seconds: it must be longer than "
                 f"connections.{name}.http.total_seconds ({total:g}), not {grace:g}."
             )
+    if ENGINE in config.people:
+        yield f"people.{ENGINE}: this is what Dealthread calls itself: no person can have the name."
     known = {"sagas", *(f"vendor.{name}" for name in config.connections)}
     for queue in config.worker.queues:
         if queue not in known:

@@ -230,11 +230,13 @@ class GatewayConfig(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 7244
-    """Serves `/events/<connection>`, `/openapi.json`, `/healthz` and `/metrics`."""
+    """Serves `/events/<connection>`, `/queue`, `/openapi.json`, `/healthz` and `/metrics`."""
     drain_seconds: float = Field(default=0.25, gt=0, le=60)
     """Between two signals to the same workflow."""
     poll_seconds: float = Field(default=15, gt=0, le=3600)
     """Between two readings of a PSA's change feed."""
+    invoice_poll_seconds: float = Field(default=60, gt=0, le=3600)
+    """Between two readings of the changed invoices of a system that sends no webhooks."""
     attempts: int = Field(default=12, ge=1, le=100)
     """Tries of one event before it is a dead letter; a server that is away costs none."""
     keep_days: float = Field(default=90, ge=1, le=3650)
@@ -247,6 +249,9 @@ class PersonConfig(_Section):
     roles: Annotated[frozenset[PersonRole], Field(min_length=1)]
     email: str = Field(default="", max_length=320)
     """Their address in PSA and HCM: who approved time or a milestone never releases its invoice."""
+    token: SecretStr | None = None
+    """Environment only, or `token_file`: signs them in to the gateway's API; None: they can't."""
+    token_file: ConfigPath | None = None
 
 
 class UiConfig(_Section):

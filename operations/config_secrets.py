@@ -8,7 +8,13 @@ from typing import Final
 from pydantic import JsonValue, SecretStr
 
 from operations.config_errors import PREFIX, ConfigInvalid, Location, variable
-from operations.config_models import Config, ConnectionConfig, EventsConfig, EventsKind
+from operations.config_models import (
+    Config,
+    ConnectionConfig,
+    EventsConfig,
+    EventsKind,
+    PersonConfig,
+)
 
 SECRET_BYTES_MAX: Final = 64 * 1024
 """Beyond it a secret file is surely the wrong file."""
@@ -17,6 +23,8 @@ SECRET_NAME: Final = re.compile(
 )
 """Names of keys that hold a secret; `token_url`, `token_id` and `client_secret_file` do not."""
 
+TOKEN: Final = re.compile(r"[\x21-\x7e]{32,512}")
+"""Of a person: nothing that can be guessed, and nothing that a header can't carry."""
 EVENT_SECRETS: Final = (("events", "secret"), ("events", "previous_secret"))
 
 
@@ -48,6 +56,8 @@ def with_secrets(config: Config, path: Path) -> Config:
         )
         for name, connection in config.connections.items()
     }
+    people = {name: reader.person(name, person) for name, person in config.people.items()}
+    reader.check_tokens(people)
     if url is None and store.url_file is None:
         reader.problems.append(
             f"{path}: store.url is missing: set {PREFIX}STORE__URL to PostgreSQL's URL, "
@@ -61,6 +71,7 @@ def with_secrets(config: Config, path: Path) -> Config:
             "store": store.model_copy(update={"url": url}),
             "worker": worker.model_copy(update={"codec_key": codec_key}),
             "connections": connections,
+            "people": people,
         }
     )
 
@@ -112,6 +123,29 @@ class _Reader:
             )
         return events.model_copy(update={"secret": secret, "previous_secret": previous})
 
+    def person(self, name: str, person: PersonConfig) -> PersonConfig:
+        token = self.one(person.token, person.token_file, f"people.{name}.token_file")
+        return person.model_copy(update={"token": token})
+
+    def check_tokens(self, people: Mapping[str, PersonConfig]) -> None:
+        """Refuse tokens that can be guessed, and one that is two people's: who would it be?"""
+        owners: dict[str, str] = {}
+        for name, person in people.items():
+            if person.token is None:
+                continue
+            token = person.token.get_secret_value()
+            if not TOKEN.fullmatch(token):
+                self.problems.append(
+                    f"{self._path}: people.{name}.token: it must be 32 to 512 printable "
+                    "characters without spaces: make one with `openssl rand -hex 32`."
+                )
+            elif token in owners:
+                self.problems.append(
+                    f"{self._path}: people.{name}.token is also that of {owners[token]}: "
+                    "everybody needs a token of their own."
+                )
+            owners.setdefault(token, name)
+
     def _listed(self, folder: Path | None, key: str) -> list[Path]:
         if folder is None:
             return []
@@ -143,7 +177,8 @@ def _remedy(keys: Location) -> str | None:
         return f"set {variable(keys)}, or name a file in store.url_file"
     if keys in (("temporal", "api_key"), ("worker", "codec_key")):
         return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
-    if keys[0] == "connections" and keys[2:] in EVENT_SECRETS:
+    is_token = keys[0] == "people" and keys[2:] == ("token",)
+    if is_token or (keys[0] == "connections" and keys[2:] in EVENT_SECRETS):
         return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
     if keys[0] != "connections" or len(keys) < 4:
         return None

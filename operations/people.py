@@ -74,6 +74,11 @@ def check_sense(item: WorkItem, verb: Verb) -> None:
             f"{item.id} is an event that could not be handled, and no saga waits for it: remove "
             f"the cause, then replay it: starter.py events replay {event_of(item.id)}."
         )
+    if item.kind is WorkItemKind.NATIVE_CREDIT:
+        raise Refused(
+            f"{item.id} is a credit that was made in {item.connection}, and no saga waits for it: "
+            "say what it is for with `starter.py invoice explain`."
+        )
     if verb not in item.verbs:
         raise Refused(f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}.")
 

@@ -86,7 +86,6 @@ class _Told(CanonicalModel):
     """What a line of a draft says of the record as approved."""
 
     notes: str = ""
-    person_id: str = ""
     person_email: str = ""
     role: str = ""
     approved_by: str = ""
@@ -150,20 +149,16 @@ async def billables(
 
 
 def _of_parts(rows: Sequence[AnyRow], evidence: Evidence, terms: _Terms) -> list[Billable]:
-    told = [evidence.read(row.record, row.encrypted, _Told) for row in rows]
-    # Whoever approved may have recorded time too: then their address is known.
-    emails = {each.person_id: each.person_email for each in told if each.person_email}
-    found = (_of_part(row, each, emails, terms) for row, each in zip(rows, told, strict=True))
+    found = (_of_part(r, evidence.read(r.record, r.encrypted, _Told), terms) for r in rows)
     return [each for each in found if each is not None]
 
 
-def _of_part(row: AnyRow, told: _Told, emails: Mapping[str, str], terms: _Terms) -> Billable | None:
+def _of_part(row: AnyRow, told: _Told, terms: _Terms) -> Billable | None:
     rated = Rated.model_validate_json(row.document)
     project = (row.psa, row.project_id)
     line = terms.line(project, row.engagement, row.line, row.service_date)
     if line is None:
         return None
-    approvers = (told.approved_by, emails.get(told.approved_by, ""))
     values = {
         **row._mapping,
         **_of_line(line, row.client_id, terms),
@@ -177,7 +172,7 @@ def _of_part(row: AnyRow, told: _Told, emails: Mapping[str, str], terms: _Terms)
         "narrative": told.notes,
         "start": row.service_date,
         "end": row.service_date,
-        "approved_by": tuple(dict.fromkeys(each for each in approvers if each)),
+        "approved_by": (told.approved_by,) if told.approved_by else (),
         "in_review": row.cycle > 1,
     }
     return Billable.model_validate(values)

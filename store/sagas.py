@@ -147,13 +147,12 @@ _UNFINISHED = text("""
         coalesce(ledger.settled, '{}') AS settled_steps
     FROM saga_generations AS saga
     CROSS JOIN LATERAL (
-        SELECT count(*) AS attempts, array_agg(DISTINCT step)
+        SELECT array_agg(DISTINCT step)
             FILTER (WHERE state <> 'not_done' AND undone_at IS NULL) AS settled
         FROM step_ledger AS entry
         WHERE entry.workflow_id = saga.workflow_id AND entry.generation = saga.generation
     ) AS ledger
     WHERE state <> 'ended' AND workflow_id > :after
-        AND (state = 'closed' OR ledger.attempts > 0)
     ORDER BY workflow_id LIMIT :limit
 """)
 
@@ -294,11 +293,11 @@ class SagaStore:
         return row.plan_json, SagaResult.model_validate_json(row.result_json)
 
     async def unfinished(self, limit: int = 100, after: str = "") -> tuple[UnfinishedSaga, ...]:
-        """Return sagas that did not end and touched something, by workflow id.
+        """Return sagas that did not end, by workflow id.
 
         `after` is the last workflow id of the page before. Most of them run: whose latest run was
-        terminated, Temporal tells. One that was closed counts even with an empty ledger, since it
-        can never go on by itself.
+        terminated, Temporal tells. One counts even if it touched nothing yet: a draft waits for
+        the end of its posting, and an invoice for that of its look.
         """
         rows = await self._database.rows(_UNFINISHED, {"limit": limit, "after": after})
         return tuple(UnfinishedSaga.model_validate(row._mapping) for row in rows)

@@ -65,6 +65,9 @@ def suggestion(item: WorkItem, as_: str = "NAME") -> str:
         return f"starter.py approve {item.id} --as {as_}"
     if item.kind is WorkItemKind.DEAD_LETTER:
         return f"starter.py events replay {event_of(item.id)}"
+    if item.kind is WorkItemKind.NATIVE_CREDIT:
+        invoice, credit = item.key.removeprefix("invoice/").rsplit("/", 1)
+        return f"starter.py invoice explain {invoice} {credit} --reason REASON --as {as_}"
     if failure.candidates:
         return f"{start} adopt --record {failure.candidates[0].record.id} --as {as_}"
     if failure.field in CORRECTABLE and failure.kind is FailureKind.REJECTED:

@@ -23,6 +23,7 @@ from canonical.drafts import (
 )
 from canonical.money import Money
 from operations.cli.days import day_of
+from operations.cli.invoice_files import PdfFile, Template, draft_pdf
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, progress, say, short, show_json, show_table
 from operations.composition import Office, open_office
@@ -77,6 +78,23 @@ async def queue_show(draft: DraftId, config: Config = None, as_json: Json = Fals
         show_json(_plain(found))
         return
     _show(found)
+
+
+@queue_app.command("pdf", epilog="Example: starter.py queue pdf DRAFT -o draft.pdf")
+@command
+async def queue_pdf(
+    draft: DraftId,
+    output: PdfFile,
+    template: Template = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write a draft as PDF: its lines, its timesheets, and where each line comes from.
+
+    Its tax is estimated. A draft that became an invoice is printed as that, as it was read back.
+    """
+    async with open_office(config) as office:
+        await draft_pdf(office, draft, output, template, as_json=as_json)
 
 
 @queue_app.command("assemble", epilog="Example: starter.py queue assemble --project 5001")

@@ -17,8 +17,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from canonical.documents import EvidenceLine, EvidencePart, InvoiceEvidence
 from canonical.entries import Entry
+from canonical.evidence import EvidenceLine, EvidencePart, InvoiceEvidence
 from canonical.model import CanonicalModel
 
 SCHEMA_VERSION: Final = 1
@@ -100,6 +100,7 @@ def _members(evidence: InvoiceEvidence, pdf: bytes) -> list[tuple[str, bytes]]:
         ("rates.json", evidence.rates),
         ("fx.json", evidence.fx),
         ("tax.json", evidence.tax),
+        ("milestones.json", evidence.milestones),
         ("lines.json", evidence.lines),
     )
     return [

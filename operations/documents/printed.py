@@ -277,8 +277,8 @@ class _Printer:
             amount=self._amount(row.amount.amount),
         )
 
-    def _approved(self, by: str, at: datetime) -> str:
-        return _text(f"{by}, {self._date(at.date())}")
+    def _approved(self, by: str, at: datetime | None) -> str:
+        return _text(", ".join(filter(None, (by, self._date(at.date()) if at else ""))))
 
     def _date(self, day: date) -> str:
         return format_date(day, format="medium", locale=self._locale)

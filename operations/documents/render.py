@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from canonical.documents import InvoiceDocument
 from operations.documents.printed import printed
+from operations.mistakes import Mistake
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LAYOUT: Final = "dealthread.typ"
@@ -35,7 +36,7 @@ ARCHIVAL: Final = "a-2a"
 _log = structlog.get_logger("dealthread.documents")
 
 
-class TemplateError(Exception):
+class TemplateError(Mistake):
     """A template does not compile; the text is the compiler's, for whoever wrote it."""
 
 

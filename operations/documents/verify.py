@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from canonical.documents import AuditFact, EvidenceLine
 from canonical.entries import Entry
+from canonical.evidence import AuditFact, EvidenceLine
 from canonical.provisioning import contract_value
 from operations.documents.evidence import (
     MANIFEST,
@@ -39,6 +39,9 @@ class Verification(BaseModel):
     """Each names the member and what is wrong with it; empty where it is intact."""
     missing: tuple[str, ...] = ()
     """What the export itself says was not known when it was made: no sign of tampering."""
+    draft: str = ""
+    """Whose evidence it says that it is; empty where the manifest cannot be read."""
+    number: str = ""
     seal: str = ""
     """SHA-256 of the manifest as found; to be compared with the one kept in the audit trail."""
 
@@ -80,7 +83,12 @@ def _verify(archive: zipfile.ZipFile, seal: str) -> Verification:
         reader.problems.append(f"its members do not fit its schema: {error}")
     problems = tuple(reader.problems)
     return Verification(
-        intact=not problems, problems=problems, missing=manifest.missing, seal=found
+        intact=not problems,
+        problems=problems,
+        missing=manifest.missing,
+        draft=manifest.draft,
+        number=manifest.number,
+        seal=found,
     )
 
 

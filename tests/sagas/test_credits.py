@@ -15,7 +15,7 @@ from canonical.invoicing import ConfirmInvoice, CreditReason, RecordPayment
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
 from canonical.records import RecordRef
-from canonical.saga import SagaResult, StepState, Verb, WorkItem, WorkItemKind
+from canonical.saga import SagaResult, StepState, Sweep, Verb, WorkItem, WorkItemKind
 from operations.people import Refused
 from tests.sagas.matrix import correlation
 from tests.support.billing import AT_PROJECT, CLIENT, amount, live
@@ -281,6 +281,36 @@ async def test_an_unanswered_credit_note_is_issued_once(world: World, kind: str)
     assert (await world.result(handle)).outcome == "completed"
     assert len(await memos(world, account)) == 1
     assert (await world.store.credits.get_credit(asked.credit)).state == "credited"
+
+
+async def test_a_terminated_credit_goes_on_where_its_note_may_be(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    asked = await ask(world, invoice, reason=CreditReason.REBILL)
+    match: dict[str, JsonValue] = {"correlation": correlation("issue_credit"), "write": True}
+    await world.control.add_fault("netsuite", account, match, "drop_after")
+    assert (await approve(world, asked.credit)).taken
+    handle = saga(world, asked.credit)
+    await world.parked(handle)
+    await handle.terminate("the test pulls the plug")
+    swept = await world.sweeper.sweep(Sweep())
+    assert asked.credit in swept.forward
+    assert (await world.result(saga(world, asked.credit))).outcome == "completed"
+    assert len(await memos(world, account)) == 1
+    assert await mirrors(world, account) == []
+    assert (await world.store.credits.get_credit(asked.credit)).state == "credited"
+
+
+async def test_a_terminated_credit_that_waited_is_given_up(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    asked = await ask(world, invoice)
+    await saga(world, asked.credit).terminate("the test pulls the plug")
+    swept = await world.sweeper.sweep(Sweep())
+    assert asked.credit in swept.rolled_back
+    assert (await world.result(saga(world, asked.credit))).outcome == "rolled_back"
+    assert (await world.store.credits.get_credit(asked.credit)).state == "refused"
+    assert (await ask(world, invoice)).taken
 
 
 async def test_a_refusal_of_the_issuing_system_gives_the_credit_up(world: World) -> None:

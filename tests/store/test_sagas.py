@@ -172,7 +172,7 @@ class TestCloseGeneration:
 
 
 class TestUnfinished:
-    async def test_only_what_touched_something_and_did_not_end_page_by_page(
+    async def test_what_did_not_end_page_by_page_even_if_it_touched_nothing(
         self, store: Store
     ) -> None:
         for name in ("a", "b", "c", "closed", "ended", "untouched"):
@@ -185,7 +185,7 @@ class TestUnfinished:
         first = await store.sagas.unfinished(limit=2)
         rest = await store.sagas.unfinished(limit=10, after=first[-1].workflow_id)
 
-        assert [saga.workflow_id for saga in first + rest] == ["a", "b", "c", "closed"]
+        assert [saga.workflow_id for saga in first + rest] == ["a", "b", "c", "closed", "untouched"]
 
     async def test_tells_how_to_start_again_and_which_steps_are_done_or_may_be(
         self, store: Store

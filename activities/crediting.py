@@ -1,0 +1,349 @@
+"""What CreditInvoice does: work out, put down, look, issue, count, free what is billed again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from activities.attempt import attempt
+from activities.ports import Ports
+from activities.registration import implements
+from activities.steps import StepRunner, own_id
+from canonical import activities as ref
+from canonical.credit_invoice import (
+    AskedCredit,
+    CancelMirror,
+    CheckCreditable,
+    CheckCreditPeriod,
+    Creditable,
+    CreditDay,
+    CreditNoted,
+    CreditPlan,
+    FreedShare,
+    IssueCredit,
+    NoteCredit,
+    OpenCredit,
+    PlanCredit,
+)
+from canonical.failures import FailureDetail, FailureKind, StepFailed
+from canonical.ids import ExternalId, credit_id, external_id, posting_id, step_key
+from canonical.invoicing import ConfirmInvoice, CreditLine, CreditNote, ProvisionCredit
+from canonical.lifecycle import DraftedCredit, TrackedInvoice
+from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
+from canonical.saga import Route, StepCall, UndoCall
+from policies.bundle import Bundle
+from policies.credits import not_creditable, work_out
+from store.audit import ENGINE
+from store.credits import CreditStanding
+from store.draft_sources import MirroredShare
+from store.errors import Conflict, NotFound
+
+SUBLEDGER = "subledger"
+GIVEN_UP = "given up before its credit note was issued"
+
+
+@dataclass(frozen=True)
+class CreditActivities:
+    """The sides of a credit: store, issuing system, ERP, PSA."""
+
+    runner: StepRunner
+    ports: Ports
+    bundle: Callable[[str], Bundle]
+    """By connection: the approved policy bundle."""
+    route: Callable[[str], Route]
+    """How calls to a connection are made, by its name."""
+    now: Callable[[], datetime]
+
+    # In the store.
+
+    @implements(ref.PLAN_CREDIT)
+    async def plan_credit(self, call: StepCall[PlanCredit]) -> CreditPlan:
+        """Work out what is credited, and say who is asked for what.
+
+        Key: none needed. More than is left of the invoice is refused, with the figures.
+        """
+        store, asked = self.runner.store, call.request.asked
+        of = asked.of
+        async with attempt(store, call):
+            invoice = await store.invoices.get(of.connection, of.invoice_id)
+            draft = await store.drafts.get(invoice.draft)
+            known = await self._known(credit_id(of.connection, of.invoice_id, asked.number))
+            credit = known.credit if known is not None else await self._credit(asked, invoice)
+            mirrors = await store.draft_sources.mirrors(invoice.record)
+            bundle = self.bundle(of.connection)
+            systems = {of.connection, draft.erp, *(each.psa for each in mirrors)}
+            route = self.route(of.connection)
+            plan = CreditPlan(
+                bundle=bundle.hash,
+                title=f"Credit {credit.net} ({asked.reason}) on invoice {invoice.number}",
+                client_id=invoice.client_id,
+                project_code=", ".join(sorted({each.project_id for each in mirrors}))[:200],
+                legal_entities=(invoice.legal_entity,),
+                amount=str(credit.net),
+                routes={name: self.route(name) for name in sorted(systems)},
+                credit=credit.id,
+                invoice=invoice.record,
+                number=invoice.number,
+                net=credit.net,
+                erp=draft.erp,
+                legal_entity=invoice.legal_entity,
+                subsidiary=bundle.policies.legal_entities[invoice.legal_entity].subsidiary,
+                respond_seconds=route.respond_seconds,
+            )
+            await store.sagas.save_plan(
+                call.workflow_id, call.generation, plan.model_dump_json(), plan.bundle
+            )
+            return plan
+
+    @implements(ref.OPEN_CREDIT)
+    async def open_credit(self, call: StepCall[OpenCredit]) -> Receipt:
+        """Put the credit down, so that it counts for whoever asks next.
+
+        Key: the credit's id. Undo: refuses it, which frees what it would have taken back.
+        """
+        store, request = self.runner.store, call.request
+        record = _record(request.credit)
+
+        async def find() -> RecordRef | None:
+            known = await self._known(request.credit)
+            if known is not None and known.state == "refused":
+                raise StepFailed(_refused(f"{request.credit} was refused: ask for another one"))
+            return record if known is not None else None
+
+        async def write() -> RecordRef:
+            of = request.asked.of
+            invoice = await store.invoices.get(of.connection, of.invoice_id)
+            credit = await self._credit(request.asked, invoice)
+            if credit.net != request.net:
+                raise StepFailed(_refused(f"{credit.net} is left by now, not {request.net}"))
+            try:
+                await store.credits.open_credit(credit)
+            except Conflict as error:
+                raise StepFailed(_refused(str(error))) from error
+            return record
+
+        return await self.runner.create(call, find, write)
+
+    @implements(ref.UNDO_OPEN_CREDIT)
+    async def undo_open_credit(self, call: UndoCall[OpenCredit]) -> UndoReceipt:
+        """Give the credit up: what it would have taken back can be credited again."""
+        credit = call.request.credit
+
+        async def give_up(_: RecordRef | None) -> UndoReceipt:
+            try:
+                await self.runner.store.credits.refuse_credit(credit, by=ENGINE, because=GIVEN_UP)
+            except NotFound:
+                return UndoReceipt(result=UndoResult.ABSENT)
+            return UndoReceipt(result=UndoResult.RESTORED, record=_record(credit))
+
+        return await self.runner.undo_create(call, give_up)
+
+    # Looking, just before anything is sent.
+
+    @implements(ref.CHECK_CREDIT_PERIOD)
+    async def check_credit_period(self, call: StepCall[CheckCreditPeriod]) -> CreditDay:
+        """Read the period of the credit note's day in the ERP. Key: none needed."""
+        request = call.request
+        erp = self.ports.erp(request.connection)
+        zone = ZoneInfo(self.bundle(request.connection).zone(request.legal_entity))
+        on = request.on or self.now().astimezone(zone).date()
+        async with attempt(self.runner.store, call):
+            period = await erp.read_period(request.subsidiary, on)
+        if period is None:
+            return CreditDay(on=on, reasons=(f"the ERP has no accounting period for {on}",))
+        if not period.open:
+            why = (
+                f"accounting period {period.name} is closed: finance opens it, or the credit is "
+                "dated into an open one"
+            )
+            return CreditDay(on=on, reasons=(why,))
+        return CreditDay(on=on)
+
+    @implements(ref.CHECK_CREDITABLE)
+    async def check_creditable(self, call: StepCall[CheckCreditable]) -> Creditable:
+        """Read the invoice: is it issued, and is as much left of it? Key: none needed."""
+        request = call.request
+        issuer = self.ports.issuer(request.connection)
+        async with attempt(self.runner.store, call):
+            invoice = await issuer.read_invoice(request.invoice)
+        return Creditable(reasons=not_creditable(invoice, request.net, _note_id(call)))
+
+    # Writing.
+
+    @implements(ref.ISSUE_CREDIT)
+    async def issue_credit(self, call: StepCall[IssueCredit]) -> Receipt:
+        """Issue the credit note: the pivot. Key: the step. No undo; invoice it once more."""
+        issuer, ours = self.ports.issuer(call.request.connection), own_id(call)
+        standing = await self.runner.store.credits.get_credit(call.request.credit)
+        wanted = _provision(standing.credit, call.request)
+
+        async def find() -> RecordRef | None:
+            found = await issuer.find_credit(ours, wanted)
+            return None if found is None else found.record
+
+        async def write() -> RecordRef:
+            return (await issuer.provision_credit(ours, wanted)).record
+
+        return await self.runner.create(call, find, write)
+
+    @implements(ref.NOTE_CREDIT)
+    async def note_credit(self, call: StepCall[NoteCredit]) -> CreditNoted:
+        """Read the credit note back, count it, and say which mirrors it makes wrong.
+
+        Key: none needed, the same note is counted once. A difference parks: somebody edited it.
+        """
+        store, request = self.runner.store, call.request
+        issuer = self.ports.issuer(request.connection)
+        async with attempt(store, call):
+            standing = await store.credits.get_credit(request.credit)
+            wanted = _provision(standing.credit, request)
+            note = await issuer.find_credit(_note_id(call), wanted)
+            if note is None:
+                raise StepFailed(_gone(request))
+            try:
+                counted = await store.credits.credited(request.credit, note)
+            except Conflict as error:
+                raise StepFailed(_differs(note, error)) from error
+            return CreditNoted(
+                note=note.record,
+                number=note.number,
+                net=note.net,
+                tax=note.tax,
+                gross=note.gross,
+                opened=len(counted.opened),
+                freed=await self._freed(request.invoice),
+            )
+
+    @implements(ref.CANCEL_MIRROR)
+    async def cancel_mirror(self, call: StepCall[CancelMirror]) -> Receipt:
+        """Take the mirror out of the PSA: its entries are free for the rebill's. Key: the step."""
+        store, request = self.runner.store, call.request
+        psa = self.ports.psa(request.connection)
+        mirrored = ExternalId(request.confirmed_as)
+        wanted = _confirmation(request)
+
+        async def find() -> RecordRef | None:
+            found = await psa.find_confirmation(mirrored, wanted)
+            return request.mirror if found is None else None
+
+        async def write() -> RecordRef:
+            await psa.cancel_confirmation(mirrored, wanted)
+            return request.mirror
+
+        receipt = await self.runner.create(call, find, write)
+        await store.draft_sources.unmirrored(
+            request.invoice, request.connection, request.project_id
+        )
+        return receipt
+
+    async def _known(self, credit: str) -> CreditStanding | None:
+        try:
+            return await self.runner.store.credits.get_credit(credit)
+        except NotFound:
+            return None
+
+    async def _credit(self, asked: AskedCredit, invoice: TrackedInvoice) -> DraftedCredit:
+        """Return the credit with its lines.
+
+        Raises:
+            StepFailed: more is asked for than is left.
+        """
+        of = asked.of
+        left = await self.runner.store.credits.left(of.connection, of.invoice_id)
+        worked = work_out(invoice, left, asked.lines, asked.reason)
+        if worked.refused:
+            raise StepFailed(_refused("; ".join(worked.refused)))
+        return DraftedCredit(
+            id=credit_id(of.connection, of.invoice_id, asked.number),
+            invoice=invoice.record,
+            lines=worked.lines,
+            memo=asked.because,
+            asked_by=asked.asked_by,
+        )
+
+    async def _freed(self, invoice: RecordRef) -> tuple[FreedShare, ...]:
+        """Return the mirrors of shares of which everything is billed again."""
+        store = self.runner.store
+        again = await store.credits.rebilled(invoice.system, invoice.id)
+        mirrors = await store.draft_sources.mirrors(invoice) if again else ()
+        tracked = await store.invoices.get(invoice.system, invoice.id)
+        return tuple(
+            [
+                FreedShare(
+                    psa=each.psa,
+                    project_id=each.project_id,
+                    mirror=each.record,
+                    net=each.net,
+                    confirmed_as=await self._confirmed_as(tracked, each),
+                )
+                for each in mirrors
+                if each.project_id in again
+            ]
+        )
+
+    async def _confirmed_as(self, invoice: TrackedInvoice, mirror: MirroredShare) -> ExternalId:
+        """Return the external id under which the invoice's posting made a mirror."""
+        posting = posting_id(invoice.draft, invoice.posting)
+        ended = await self.runner.store.sagas.state(posting)
+        generation = ended.generation if ended is not None else 1
+        return external_id(step_key(posting, generation, ref.CONFIRM_SHARE.name, mirror.project_id))
+
+
+def _note_id(call: StepCall[NoteCredit] | StepCall[CheckCreditable]) -> ExternalId:
+    """Return the external id of the credit note, which another step of the saga issues."""
+    return external_id(step_key(call.workflow_id, call.generation, ref.ISSUE_CREDIT.name))
+
+
+def _provision(credit: DraftedCredit, request: IssueCredit | NoteCredit) -> ProvisionCredit:
+    return ProvisionCredit(
+        connection=request.connection,
+        invoice=request.invoice,
+        lines=tuple(
+            CreditLine(item=line.item, amount=line.amount, reason=line.reason)
+            for line in credit.lines
+        ),
+        on=request.on,
+        memo=credit.memo,
+    )
+
+
+def _confirmation(request: CancelMirror) -> ConfirmInvoice:
+    """Return what names the mirror; what is on it, the PSA knows."""
+    return ConfirmInvoice(
+        connection=request.connection,
+        item=request.item,
+        project=RecordRef(system=request.connection, type="project", id=request.project_id),
+        number="",
+        on=request.on,
+        net=request.net,
+    )
+
+
+def _record(credit: str) -> RecordRef:
+    return RecordRef(system=SUBLEDGER, type="credit", id=credit)
+
+
+def _refused(why: str) -> FailureDetail:
+    return FailureDetail(kind=FailureKind.REJECTED, reason="not_creditable", message=why)
+
+
+def _gone(request: NoteCredit) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="credit_note_gone",
+        message=(
+            "The credit note was issued, and is not there any more, or void: see who removed it, "
+            "restore it there, then retry."
+        ),
+        system=request.connection,
+    )
+
+
+def _differs(note: CreditNote, error: Conflict) -> FailureDetail:
+    return FailureDetail(
+        kind=FailureKind.REJECTED,
+        reason="credit_differs",
+        message=f"Credit note {note.number} is not what was approved: {error}. Correct it there, "
+        "and retry.",
+        system=note.record.system,
+    )
