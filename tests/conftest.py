@@ -1,4 +1,4 @@
-"""What all tests share: fixtures by plugin, and an end of the process that cannot fail.
+"""What all tests share: fixtures and order by plugin, an end of the process that cannot fail.
 
 A process that ran a Temporal worker can abort while the interpreter shuts down (DESIGN 11). So the
 process leaves at the very end of its exit handlers, when all of pytest, its plugins and the
@@ -6,19 +6,30 @@ servers they started are done, with the status that pytest decided.
 """
 
 import atexit
+import functools
 import gc
 import logging
 import os
 import sys
 import time
 
+import httpx
 import pytest
 import structlog
 
 # One line for each vendor call would bury what failed; tests of the log set up their own.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
-pytest_plugins = ["tests.support.postgres", "tests.support.temporal", "tests.support.world"]
+# To read the usual CAs costs 40 ms, and thousands of connections are opened: they share what was
+# read. What is checked by it stays the same.
+httpx.create_ssl_context = functools.cache(httpx.create_ssl_context)
+
+pytest_plugins = [
+    "tests.support.order",
+    "tests.support.postgres",
+    "tests.support.temporal",
+    "tests.support.world",
+]
 
 LEAVE_AFTER_SECONDS = 0.05
 """A moment for the SDK's threads to end once their objects are collected."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.kantata import time_mapping as mapping
+from adapters.kantata.approvers import Approvers
 from adapters.kantata.client import Listing, Row, id_of
 from adapters.kantata.mapping import checked_id
 from adapters.kantata.records import PAGE, Records
@@ -71,22 +72,23 @@ class _LookedUp:
 class TimeReading:
     """The entries of one account."""
 
-    def __init__(self, records: Records) -> None:
-        """Use the account's records."""
+    def __init__(self, records: Records, approvers: Approvers | None = None) -> None:
+        """Use the account's records; it remembers approvers of its own where none are given."""
         self._records = records
+        self._approvers = approvers or Approvers(records)
 
     async def read(self, refs: Sequence[EntryRef]) -> tuple[Entry, ...]:
         """Return those of the entries that exist, in the order asked for; 200 a call."""
-        found: dict[EntryRef, Entry] = {}
+        found: list[Entry] = []
         for kind, collection in COLLECTIONS.items():
             wanted = list(dict.fromkeys(checked_id(ref.id) for ref in refs if ref.kind is kind))
             for start in range(0, len(wanted), PAGE):
                 chunk = wanted[start : start + PAGE]
                 params = {"only": ",".join(chunk), "include": collection.include}
                 page = await self._page(collection.path, params, "read entries")
-                for entry in await self._entries(kind, page):
-                    found[entry.ref] = entry
-        return tuple(found[ref] for ref in dict.fromkeys(refs) if ref in found)
+                found += await self._entries(kind, page)
+        known = {entry.ref: entry for entry in await self._approvers.named(found)}
+        return tuple(known[ref] for ref in dict.fromkeys(refs) if ref in known)
 
     async def of_project(
         self, project_id: str, updated_since: datetime | None
@@ -108,7 +110,7 @@ class TimeReading:
                 ]
                 seen.update(entry.ref for entry in fresh)
                 if fresh:
-                    yield tuple(fresh)
+                    yield await self._approvers.named(fresh)
             if updated_since is not None and collection.submissions:
                 approved = await self._on_changed_submissions(kind, collection, filters)
                 missed = [ref for ref in approved if ref not in seen]
@@ -150,6 +152,7 @@ class TimeReading:
         return await self._records.page(path, {**EVERYTHING, **params}, act)
 
     async def _entries(self, kind: EntryKind, page: Listing) -> list[Entry]:
+        """Return a page's entries, whose approvers have to be named yet."""
         known = _LookedUp()
         hidden = [
             row for row in page.rows if mapping.is_reserved(row) and not mapping.reservation_id(row)

@@ -45,6 +45,7 @@ def entry_from(
     """Return one row of a list as an entry, with what the same answer includes.
 
     `invoice` and `adjusts` are what had to be looked up, where the row itself does not say.
+    `approved_by` is a user id yet: the answer does not include approvers (see `approvers`).
 
     Raises:
         ContractBroken: the row has not the documented form.

@@ -27,6 +27,7 @@ from simulators.kit import FaultKind
 from simulators.kit.control import Control
 from tests.contract.faults import Look, LookFaults, WriteFaults
 from tests.contract.suite import (
+    READ_FAULTS,
     Act,
     Scene,
     open_scene,
@@ -53,6 +54,9 @@ class TimeFacts:
     projects: tuple[str, ...]
     """Of the scenario, in its order: USD, EUR, GBP, JPY."""
     archived: str
+    user: str
+    manager: Fields
+    """What makes a user one who approves everywhere."""
     no_feed: Fields
     """Options of the fault `reject` by which the vendor says that there is no feed."""
 
@@ -69,11 +73,18 @@ PSAS: Final = {
         project="workspaces",
         projects=("5001", "5002", "5003", "5004"),
         archived="archived",
+        user="users",
+        manager={"full_name": "Cara", "account_permission": "Administrator"},
         no_feed={"status": 403, "type": "system", "message": "Not in your plan"},
     )
 }
 KEY = external_id("billing-run/psa/5001/2026-11/1/1:reserve_entries")
 DAY = date(2026, 11, 30)
+APPROVER: Final = "maya.chen@example.com"
+"""Who approved everything that is seeded."""
+PERSON: Final = "4"
+"""Somebody who records time and approves nothing."""
+MANAGER: Final = "Cara.Controller@Example.com"
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=PSAS)
@@ -139,6 +150,35 @@ async def adjust(scene: Scene[Psa], entry: Entry, minutes: int) -> str:
     return await scene.put(facts(scene).adjustment, fields)
 
 
+async def manager(scene: Scene[Psa]) -> str:
+    """Let somebody in who approves and records nothing; return the user."""
+    fields: Fields = {"email_address": MANAGER, "acting_user_id": "2"}
+    return await scene.put(facts(scene).user, {**fields, **facts(scene).manager})
+
+
+async def approved_by(scene: Scene[Psa], user: str) -> tuple[EntryRef, EntryRef]:
+    """Let somebody record an hour and an expense, and another approve both."""
+    of: Fields = {"workspace_id": facts(scene).projects[0], "user_id": PERSON}
+    hour = await log(scene, user_id=PERSON)
+    spent = await scene.put(
+        facts(scene).expense,
+        {**of, "date": "2026-11-18", "category": "Lodging", "amount_in_cents": 9_900},
+    )
+    for id_, sheet in ((hour, facts(scene).sheet), (spent, facts(scene).report)):
+        made = await scene.put(sheet, {**of, "line_item_ids": [id_]})
+        await scene.control.patch_record(
+            scene.vendor, scene.name, sheet, made, {"status": "approved", "acting_user_id": user}
+        )
+    return (
+        EntryRef(kind=EntryKind.TIME, id=hour),
+        EntryRef(kind=EntryKind.EXPENSE, id=spent),
+    )
+
+
+async def approvers(scene: Scene[Psa], refs: tuple[EntryRef, ...]) -> list[str]:
+    return [entry.approved_by for entry in await scene.adapter.read_entries(refs)]
+
+
 async def changes(scene: Scene[Psa]) -> list[PsaChange]:
     now = datetime.now(UTC)
     rows = scene.adapter.read_changes(now - timedelta(days=400), now + timedelta(days=400))
@@ -158,7 +198,7 @@ class TestReading:
             assert entry.person_email.endswith("@example.com")
             assert entry.currency == "USD"
             assert entry.approved
-            assert entry.approved_by
+            assert entry.approved_by == APPROVER
             assert entry.approved_at is not None
             assert entry.submission_id
             assert entry.reservation_id == ""
@@ -327,6 +367,62 @@ class TestReading:
         on_sheet = {e.id for e in known if e.submission_id == sheet}
         assert set(seen) == {fresh, *on_sheet}
         assert len(seen) == len(set(seen))
+
+
+class TestApprovers:
+    async def test_an_approver_is_an_address_wherever_an_entry_is_read(
+        self, scene: Scene[Psa]
+    ) -> None:
+        own = await approved_by(scene, await manager(scene))
+
+        assert await approvers(scene, own) == [MANAGER.lower()] * 2
+        listed = {entry.ref: entry for entry in await entries(scene)}
+        assert {listed[ref].approved_by for ref in own} == {MANAGER.lower()}
+        assert {e.approved_by for ref, e in listed.items() if ref not in own} == {APPROVER}
+        sheet = listed[own[0]].submission_id
+        (found,) = await scene.adapter.entries_of_submission("timesheet", sheet)
+        assert found.approved_by == MANAGER.lower()
+
+    async def test_it_costs_one_call_however_often_it_is_read(self, scene: Scene[Psa]) -> None:
+        own = await approved_by(scene, await manager(scene))
+        await scene.calls()
+
+        for _ in range(3):
+            await scene.adapter.read_entries(own)
+
+        paths = [path for _, path in await scene.calls()]
+        assert sum(path.endswith(facts(scene).user) for path in paths) == 1
+        assert len(paths) == 3 * len(own) + 1
+
+    async def test_a_deleted_user_stays_an_id_that_is_nobody_s_address(
+        self, scene: Scene[Psa]
+    ) -> None:
+        user = await manager(scene)
+        own = await approved_by(scene, user)
+        await scene.control.delete_record(scene.vendor, scene.name, facts(scene).user, user)
+
+        assert await approvers(scene, own) == [user, user]
+
+    async def test_an_adjustment_names_nobody(self, scene: Scene[Psa]) -> None:
+        entry = next(e for e in await entries(scene) if e.kind is EntryKind.TIME)
+        id_ = await adjust(scene, entry, -30)
+
+        assert (await read(scene, EntryKind.ADJUSTMENT, id_)).approved_by == ""
+
+    @pytest.mark.parametrize("kind", READ_FAULTS)
+    async def test_a_failed_look_up_fails_the_read_and_never_hides_who_approved(
+        self, scene: Scene[Psa], kind: FaultKind
+    ) -> None:
+        own = await approved_by(scene, await manager(scene))
+        fault = await scene.control.add_fault(
+            scene.vendor, scene.name, {"path": facts(scene).user}, kind
+        )
+
+        with pytest.raises(READ_FAULTS[kind]):
+            await scene.adapter.read_entries(own)
+
+        await scene.control.wait_for_fault(scene.vendor, scene.name, fault)
+        assert await approvers(scene, own) == [MANAGER.lower()] * 2
 
 
 class TestChanges:

@@ -22,15 +22,18 @@ from gateway.salesforce import PROTOCOL
 from simulators.kit import SimulatorStack
 from simulators.kit.control import Control
 from simulators.registry import load_vendors
+from store import Store
 from store.database import Database
 from store.inbox import EventState, Inbox, NewEvent
 from tests.gateway.scene import LIMIT, STRIPE_SECRET, stripe, stripe_event, until
+from tests.store.invoicing import billed, billed_contract, opened
 from tests.support.postgres import PostgresForTests, new_name
 
 READY_SECONDS = 90
 NOBODY = "127.0.0.1:9"
 """Where no Temporal is: events are received all the same."""
 DEALS = 40
+TOKEN = "0123456789abcdef" * 2
 
 
 def free_port() -> int:
@@ -68,11 +71,13 @@ class Running:
     async def start(self) -> None:
         for name in ("events", "api_key", "client_secret"):
             (self.folder / name).write_text(STRIPE_SECRET.get_secret_value())
+        (self.folder / "token").write_text(TOKEN)
         config = self.folder / "dealthread.toml"
         config.write_text(
             f'[temporal]\naddress = "{self.temporal}"\n'
             f"[worker]\nstart_seconds = {self.start_seconds}\n[gateway]\n"
             f"port = {self.port}\n"
+            '[people."ines.duarte"]\nroles = ["finance"]\ntoken_file = "token"\n'
             '[connections.stripe]\nvendor = "stripe"\nrole = "billing_engine"\n'
             'base_url = "http://x"\nsecret_files = {api_key = "api_key"}\n'
             '[connections.stripe.events]\nkind = "stripe"\nsecret_file = "events"\n'
@@ -206,6 +211,33 @@ async def test_two_drains_of_which_one_is_killed_deliver_everything(
         await database.aclose()
         if other.process is not None:
             await other.end(signal.SIGKILL)
+
+
+async def test_the_queue_is_looked_at_without_temporal_and_acts_say_that_it_is_away(
+    gateway: Running,
+) -> None:
+    await gateway.start()
+    store = Store(Database(gateway.url))
+    await store.engagements.put(billed_contract())
+    draft = await opened(store, await billed(store, "1"))
+    await store.aclose()
+    async with httpx.AsyncClient(
+        base_url=gateway.address, trust_env=False, headers={"authorization": f"Bearer {TOKEN}"}
+    ) as http:
+        assert (await http.get("/queue", headers={"authorization": ""})).status_code == 401
+        (listed,) = (await http.get("/queue")).json()["drafts"]
+        assert (listed["id"], listed["content_hash"]) == (draft.id, draft.content_hash)
+        act = {"act": "release", "content_hash": draft.content_hash}
+        acting = asyncio.create_task(http.post(f"/queue/{draft.id}/acts", json=act))
+        # Meanwhile, events are received.
+        request = stripe(stripe_event("evt_1"), now=int(time.time()))
+        answer = await http.post(request.path, content=request.body, headers=dict(request.headers))
+        assert answer.status_code == 202
+        refused = await acting
+        assert (refused.status_code, refused.json()["reason"]) == (503, "temporal_unavailable")
+        assert (await http.get("/healthz")).is_success
+    assert await gateway.end(signal.SIGTERM) == 0, gateway.log()
+    assert TOKEN not in gateway.log()
 
 
 async def test_a_drain_without_temporal_says_so_and_ends(gateway: Running) -> None:

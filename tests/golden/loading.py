@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from canonical.engagement import Engagement
-from canonical.entries import Entry, EntryKind
+from canonical.entries import Entry, EntryKind, EntryRef
 from canonical.money import Money
 from canonical.people import Worker
 from canonical.rating import ExchangeRate
+from canonical.standing import KnownExpense
 
 HERE = Path(__file__).parent
 PSA = "kantata"
@@ -71,6 +72,21 @@ def workers() -> list[Worker]:
 def exchange_rates() -> list[ExchangeRate]:
     """Return the exchange rates."""
     return TypeAdapter(list[ExchangeRate]).validate_python(read("exchange_rates.yaml"))
+
+
+def known_expenses(project: str) -> list[KnownExpense]:
+    """Return the expenses of a project that earlier runs have seen."""
+    return [
+        KnownExpense(
+            ref=EntryRef(kind=EntryKind.EXPENSE, id=each["id"]),
+            person_id=each["person"].split("@")[0],
+            service_date=each["service_date"],
+            amount=Money(amount=Decimal(each["amount"]), currency=each["currency"]),
+            receipt=each["receipt"],
+        )
+        for each in read("policy.yaml")["known_expenses"]
+        if each["project_id"] == project
+    ]
 
 
 @cache

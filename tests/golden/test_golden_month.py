@@ -12,17 +12,24 @@ from functools import cache
 import pytest
 
 from canonical.engagement import Cap, CapScope, Engagement
-from canonical.entries import Entry, EntryKind, EntryRef
-from canonical.money import Money
+from canonical.entries import Entry, EntryRef
 from canonical.rating import Disposition, Part, Rated
-from canonical.standing import CapStanding, KnownExpense, RetainerStanding
+from canonical.standing import CapStanding, RetainerStanding
 from policies.allocation import allocate
 from policies.billing_schema import IntercompanyPolicy, TransferRule
 from policies.bundle import load_bundle
 from policies.rating import Before, MasterData, rate
 from policies.schema import Policies
 from tests.golden.comparing import Figures, differences, expected, found
-from tests.golden.loading import engagements, entry_of, exchange_rates, read, rows, workers
+from tests.golden.loading import (
+    engagements,
+    entry_of,
+    exchange_rates,
+    known_expenses,
+    read,
+    rows,
+    workers,
+)
 
 ROWS = {row["entry"]: row for row in rows()}
 
@@ -107,7 +114,7 @@ def month() -> dict[str, Outcome]:
 
 def _claimed(claim: list[Entry], versions: list[Engagement]) -> list[Outcome]:
     master = MasterData(versions, workers(), exchange_rates())
-    before = Before(known_expenses=_known(claim[0].project_id))
+    before = Before(known_expenses=known_expenses(claim[0].project_id))
     rated = rate(claim, master, _policies(), read("policy.yaml")["billing_period"], before)
     free = [each for each in rated if each.hold is None]
     allocation = allocate(free, _caps(versions[-1]), _retainers(versions[-1]))
@@ -150,20 +157,6 @@ def _retainers(of: Engagement) -> list[RetainerStanding]:
         )
         for number, line in enumerate(of.lines, 1)
         if line.retainer is not None
-    ]
-
-
-def _known(project: str) -> list[KnownExpense]:
-    return [
-        KnownExpense(
-            ref=EntryRef(kind=EntryKind.EXPENSE, id=each["id"]),
-            person_id=each["person"].split("@")[0],
-            service_date=each["service_date"],
-            amount=Money(amount=Decimal(each["amount"]), currency=each["currency"]),
-            receipt=each["receipt"],
-        )
-        for each in read("policy.yaml")["known_expenses"]
-        if each["project_id"] == project
     ]
 
 

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHistory
 
 from canonical.saga import Outcome, Verb, WorkItem
+from tests.sagas.invoicing_scenes import INVOICING
 from tests.sagas.matrix import correlation
 from tests.sagas.scenes import (
     LAST_UNDOABLE,
@@ -304,8 +305,19 @@ async def test_record(world: World, name: str) -> None:
 @pytest.mark.parametrize("name", BILLING)
 async def test_record_billing(world: World, name: str) -> None:
     recorded = await BILLING[name](world, await billed_account(world))
-    kind = recorded.events[0].workflow_execution_started_event_attributes.workflow_type.name
-    keep(FOLDER / kind, name, recorded)
+    keep(folder_of(recorded), name, recorded)
+
+
+@pytest.mark.parametrize("name", INVOICING)
+async def test_record_invoicing(world: World, name: str) -> None:
+    recorded = await INVOICING[name](world)
+    keep(folder_of(recorded), name, recorded)
+
+
+def folder_of(recorded: WorkflowHistory) -> Path:
+    """Return where histories of a workflow type are kept."""
+    begun = recorded.events[0].workflow_execution_started_event_attributes
+    return FOLDER / begun.workflow_type.name
 
 
 def keep(folder: Path, name: str, recorded: WorkflowHistory) -> None:

@@ -11,6 +11,7 @@ from temporalio.client import WorkflowHandle
 
 from canonical.engagement import BillingMethod
 from canonical.ids import look_id
+from canonical.invoicing import CreditReason
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.saga import SagaResult
 from tests.support.billing import (
@@ -35,11 +36,13 @@ from tests.support.invoicing import (
     posting,
     queued,
     release,
+    seen_as,
     start_milestone,
     there,
 )
 from tests.support.world import World
 from workflows.billing_run import BillingRun
+from workflows.credit_invoice import CreditInvoice
 from workflows.engine import Saga
 from workflows.invoice_lifecycle import TellInvoice
 from workflows.milestone_to_invoice import MilestoneToInvoice
@@ -239,6 +242,42 @@ class LookSubject(Subject):
         return await world.store.invoices.get(f"netsuite@{account}", world.notes[account])
 
 
+class CreditSubject(Subject):
+    """CreditInvoice over an invoice that is billed again as a whole."""
+
+    saga = CreditInvoice
+    stop_at = ""
+    vendors = ("netsuite", "kantata")
+
+    async def account(self, world: World) -> str:
+        """Let an invoice be issued and looked at once."""
+        account = await milestone_handed_over(world, crm=NO_CRM)
+        invoice = await invoiced(world, account)
+        await looked(world, invoice, 1)
+        world.notes[account] = invoice.record.id
+        return account
+
+    async def start(self, world: World, account: str) -> Handle:
+        """Ask for the credit; whoever answers the gate approves it."""
+        invoice = await self._invoice(world, account)
+        asked = await world.invoices.credit(
+            invoice, [], CreditReason.REBILL, because="wrong period", by="olivia"
+        )
+        assert asked.taken, asked.reasons
+        return world.env.client.get_workflow_handle_for(CreditInvoice.run, asked.credit)
+
+    async def assert_books(self, world: World, account: str, *, done: bool) -> None:
+        """Assert that the amount is billed again, once, or stays invoiced."""
+        invoice = await self._invoice(world, account)
+        waiting = await world.store.drafts.billables(psa=f"kantata@{account}")
+        assert len(waiting) == (1 if done else 0)
+        if done:
+            await seen_as(world, invoice, InvoiceState.CREDITED)
+
+    async def _invoice(self, world: World, account: str) -> TrackedInvoice:
+        return await world.store.invoices.get(f"netsuite@{account}", world.notes[account])
+
+
 async def live_ids(world: World, account: str, type_: str) -> list[str]:
     """Return the ids of the PSA's live records of one type."""
     records = await world.control.records("kantata", account, type=type_)
@@ -267,5 +306,6 @@ SUBJECTS: tuple[Subject, ...] = (
     PostingSubject("hours with charges", "ready_charges", _charged_hours),
     PostingSubject("a milestone, billed by Stripe", "draft_invoice", _engine_milestone),
     LookSubject("a paid invoice"),
+    CreditSubject("an invoice billed again"),
 )
 """For a step, the first of them whose clean run has it is used."""

@@ -179,21 +179,30 @@ async def test_payments_settle_an_invoice(org: Org) -> None:
     refused = await org.post("external_payments", {"external_payment": body}, 422)
     assert problem(refused) == ("validation", "invoice_id")  # a draft
     await org.put(path, {"invoice": {"draft": False}})
+    # A payment that names an invoice is of the whole of it, whatever amount was sent.
     paid = only(await org.post("external_payments", {"external_payment": body}))
     assert (paid["message"], paid["workspace_id"]) == ("R-1", made["id"])
-    shown = only(await org.get(path))
-    assert (shown["balance_in_cents"], shown["status"]) == (345, "new")
-    for wrong in (346, 0, -5):
-        more = {**body, "amount_in_cents": wrong}
-        await org.post("external_payments", {"external_payment": more}, 422)
-    await org.put(f"{path}/cancel", {}, 422)
-    await org.post("external_payments", {"external_payment": {**body, "amount_in_cents": 345}})
+    assert paid["amount_in_cents"] == 12345
     shown = only(await org.get(path))
     assert (shown["balance_in_cents"], shown["status"]) == (0, "accepted payment")
+    await org.post("external_payments", {"external_payment": body}, 422)
+    await org.put(f"{path}/cancel", {}, 422)
     assert (await org.get("invoices", paid="true"))["count"] == 1
     assert (await org.get("invoices", pending="true"))["count"] == 0
-    assert (await org.get("external_payments", invoice_id=draft["id"]))["count"] == 2
-    await org.delete(f"external_payments/{paid['id']}", 404)
+    await org.delete(f"external_payments/{paid['id']}")
+    assert only(await org.get(path))["status"] == "new"
+
+
+async def test_a_payment_of_a_project_leaves_its_invoices_alone(org: Org) -> None:
+    made, _, expense = await approved_work(org)
+    issued = await org.invoice(made, expense_ids=[expense["id"]], draft=False)
+    part = {"workspace_id": made["id"], "amount_in_cents": 100, "message": "on account"}
+    paid = only(await org.post("external_payments", {"external_payment": part}))
+    assert (paid["amount_in_cents"], paid["invoice_id"]) == (100, None)
+    assert only(await org.get(f"invoices/{issued['id']}"))["balance_in_cents"] == 12345
+    for wrong in ({"workspace_id": None}, {"amount_in_cents": 0}, {"amount_in_cents": -5}):
+        await org.post("external_payments", {"external_payment": {**part, **wrong}}, 422)
+    assert (await org.get("external_payments", invoice_id=issued["id"]))["count"] == 0
 
 
 async def test_lists_of_invoices_are_filtered(org: Org) -> None:

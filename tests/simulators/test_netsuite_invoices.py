@@ -11,6 +11,7 @@ from simulators.kit.control import Control, ControlRefused
 from simulators.netsuite import VENDOR
 from tests.simulators.netsuite_account import (
     RECORD,
+    SUITEQL,
     Body,
     at,
     closed,
@@ -301,3 +302,91 @@ class TestLedger:
             client, f"expenseReport/{await created(client, 'expenseReport', body)}"
         )
         assert (at(report, "currency", "id"), report["total"]) == ("1", 108.5)
+
+
+class TestPreferences:
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [({"creditHoldOverride": "ON"}, "credit hold"), ({"isInactive": True}, "entity")],
+    )
+    async def test_a_customer_on_hold_or_inactive_gets_no_new_invoice(
+        self, client: httpx.AsyncClient, control: Control, fields: Body, says: str
+    ) -> None:
+        number = await billed(client)
+        await created(client, "charge", ready("7002"))
+        await control.patch_record("netsuite", "default", "customer", "6002", fields)
+        assert says in details(await client.post(BILL))["detail"]
+        url = f"{RECORD}/invoice/{number}"
+        assert (await client.patch(url, json={"memo": "Paid soon"})).status_code == 204
+
+    async def test_ready_charges_come_unasked_where_the_account_adds_them(
+        self, client: httpx.AsyncClient, control: Control
+    ) -> None:
+        mine, other = [await created(client, "charge", ready("7002")) for _ in range(2)]
+        line: Body = {"item": ref("301"), "amount": 1350, "charges": mine}
+        body: Body = {"entity": ref("7002"), "tranDate": "2026-11-30", "item": {"items": [line]}}
+        number = await created(client, "invoice", body)
+        assert at(await shown(client, f"invoice/{number}"), "subtotal") == 1350.0
+        assert (await client.delete(f"{RECORD}/invoice/{number}")).status_code == 204
+        setting: Body = {"invoiceAddsReadyCharges": True}
+        await control.patch_record("netsuite", "default", "governance", "1", setting)
+        lines = at(
+            await shown(client, f"invoice/{await created(client, 'invoice', body)}"),
+            "item",
+            "items",
+        )
+        assert isinstance(lines, list)
+        assert [at(each, "charges") for each in lines] == [mine, other]
+
+    @pytest.mark.parametrize("touches", [True, False])
+    async def test_a_payment_changes_the_invoice_s_date_or_not(
+        self, client: httpx.AsyncClient, control: Control, touches: bool
+    ) -> None:
+        setting: Body = {"settlementTouchesInvoice": touches}
+        await control.patch_record("netsuite", "default", "governance", "1", setting)
+        await control.clock(set="2026-12-02T10:00:00Z", freeze=True)
+        number = await billed(client)
+        await control.clock(set="2026-12-03T10:00:00Z", freeze=True)
+        pay = f"{RECORD}/invoice/{number}/!transform/customerPayment"
+        assert (await client.post(pay)).status_code == 204
+        q = (
+            "SELECT type, TO_CHAR(lastmodifieddate, 'YYYY-MM-DD HH24:MI:SS') AS changed "
+            "FROM transaction WHERE lastmodifieddate >= "
+            "TO_DATE('2026-12-03 09:59:59', 'YYYY-MM-DD HH24:MI:SS') ORDER BY id"
+        )
+        when = "2026-12-03 10:00:00"
+        paid: Body = {"type": "CustPymt", "changed": when}
+        invoiced: Body = {"type": "CustInvc", "changed": when}
+        assert await queried(client, q) == ([invoiced, paid] if touches else [paid])
+
+    async def test_a_moment_is_shown_as_a_date_and_compared_with_one(
+        self, client: httpx.AsyncClient, control: Control
+    ) -> None:
+        await control.clock(set="2026-12-02T10:00:00Z", freeze=True)
+        number = await billed(client)
+        for day, rows in (("2026-12-02", 1), ("2026-12-03", 0)):
+            q = (
+                f"SELECT lastmodifieddate FROM transaction WHERE id = {number} "
+                f"AND lastmodifieddate >= TO_DATE('{day}', 'YYYY-MM-DD')"
+            )
+            assert await queried(client, q) == [{"lastmodifieddate": "12/2/2026"}] * rows
+        wrong = (
+            "SELECT id FROM transaction "
+            "WHERE lastmodifieddate > TO_DATE('x', 'YYYY-MM-DD HH24:MI:SS')"
+        )
+        answer = await client.post(SUITEQL, json={"q": wrong}, headers={"Prefer": "transient"})
+        assert answer.status_code == 400
+
+    async def test_the_custom_column_stays_with_its_line(self, client: httpx.AsyncClient) -> None:
+        line: Body = {"item": ref("410"), "rate": 100, "custcol_dealthread_item": "M-1"}
+        body: Body = {"entity": ref("6002"), "tranDate": "2026-11-30", "item": {"items": [line]}}
+        number = await created(client, "invoice", body)
+        memo = await credited(client, number, {"tranDate": "2026-12-01"})
+        for path in (f"invoice/{number}", f"creditMemo/{memo}"):
+            found = at(await shown(client, path), "item", "items", 0, "custcol_dealthread_item")
+            assert found == "M-1"
+        q = (
+            "SELECT l.transaction, l.custcol_dealthread_item AS item FROM transactionline l "
+            f"WHERE l.createdfrom = {number} AND l.mainline = 'F' AND l.taxline = 'F'"
+        )
+        assert await queried(client, q) == [{"transaction": memo, "item": "M-1"}]

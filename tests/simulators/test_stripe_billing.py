@@ -295,6 +295,56 @@ async def test_the_excess_of_a_credit_note_is_given_back_exactly(client: Client)
     assert len((await client.get("credit_notes", invoice=invoice["id"]))["data"]) == 1
 
 
+async def test_what_is_paid_too_much_goes_to_the_customer_s_balance(client: Client) -> None:
+    customer = await client.customer()
+    invoice = await client.open(1000, customer=customer)
+    intent = await client.post(
+        "payment_intents", amount=1300, currency="usd", customer=customer, confirm=True,
+        payment_method="pm_card_visa",
+    )  # fmt: skip
+
+    # As a person in the Dashboard does.
+    await client.control.patch_record(
+        NAME, client.account, "invoice", str(invoice["id"]), {"payment_intent": intent["id"]}
+    )
+
+    now = await client.get(f"invoices/{invoice['id']}")
+    assert (now["status"], now["amount_remaining"], now["amount_overpaid"]) == ("paid", 0, 300)
+    assert (await client.get(f"customers/{customer}"))["balance"] == -300
+
+
+async def test_the_payer_s_bank_disputes_a_payment_and_decides(client: Client) -> None:
+    invoice = await client.open(1000)
+    await client.post(f"invoices/{invoice['id']}/pay", payment_method="pm_card_visa")
+    (payment,) = (await client.get("invoice_payments", invoice=invoice["id"]))["data"]
+    intent = payment["payment"]["payment_intent"]
+    by: JsonValue = {"type": "payment_intent", "payment_intent": intent}
+    assert (await client.get("invoice_payments", payment=by))["data"] == [payment]
+    other: JsonValue = {"type": "payment_intent", "payment_intent": "pi_0"}
+    assert (await client.get("invoice_payments", payment=other))["data"] == []
+
+    made = await client.control.put_record(
+        NAME, client.account, "dispute", {"payment_intent": intent}
+    )
+
+    (dispute,) = (await client.get("disputes", payment_intent=intent))["data"]
+    assert (dispute["id"], dispute["amount"], dispute["status"]) == (
+        made["id"],
+        1000,
+        "needs_response",
+    )
+    await client.control.patch_record(
+        NAME, client.account, "dispute", made["id"], {"status": "won"}
+    )
+    assert (await client.get(f"disputes/{made['id']}"))["status"] == "won"
+    types = [event["type"] for event in (await client.get("events", limit=2))["data"]]
+    assert types == ["charge.dispute.closed", "charge.dispute.created"]
+    with pytest.raises(ControlRefused):
+        await client.control.put_record(
+            NAME, client.account, "dispute", {"payment_intent": "pi_none"}
+        )
+
+
 async def test_a_draft_takes_no_credit_note_and_no_payment(client: Client) -> None:
     draft = await client.draft(100)
     assert (await client.refused("credit_notes", invoice=draft["id"], amount=1))["status"] == 400

@@ -100,3 +100,37 @@ async def test_wrong_secrets_are_refused(api: LocalApi) -> None:
     api._config.auth.token_secret = "wrong"
     with pytest.raises(NetsuiteAPIRequestError, match="INVALID_LOGIN"):
         await api.get("/record/v1/customer")
+
+
+async def test_an_invoice_is_read_with_its_lines_and_what_settles_it(api: LocalApi) -> None:
+    await api.put(
+        "/record/v1/customer/eid:dt-client",
+        json={"companyName": "Hansewerk", "subsidiary": {"id": "3"}, "currency": {"id": "2"}},
+    )
+    line = {"item": {"id": "301"}, "rate": 1000, "custcol_dealthread_item": "T-1"}
+    invoice = {
+        "externalId": "dt-invoice",
+        "entity": {"externalId": "dt-client"},
+        "tranDate": "2026-11-30",
+        "item": {"items": [line]},
+    }
+    await api.post("/record/v1/invoice", json=invoice)
+    await api.post(
+        "/record/v1/invoice/eid:dt-invoice/!transform/customerPayment",
+        json={"payment": 190, "tranDate": "2026-12-05"},
+    )
+
+    found = await api.get(
+        "/record/v1/invoice/eid:dt-invoice", params={"expandSubResources": "true"}
+    )
+    applied = await api.suiteql(
+        q="SELECT l.foreignamount, t.type FROM nexttransactionlinelink l "
+        f"JOIN transaction t ON t.id = l.nextdoc WHERE l.previousdoc = {found['id']}"
+    )
+
+    assert (found["total"], found["amountRemaining"]) == (1190.0, 1000.0)
+    assert found["status"] == {"id": "A", "refName": "Open"}
+    assert [each["custcol_dealthread_item"] for each in found["item"]["items"]] == ["T-1"]
+    assert [(row["type"], row["foreignamount"]) for row in applied["items"]] == [
+        ("CustPymt", "190")
+    ]

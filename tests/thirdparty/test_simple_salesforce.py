@@ -233,6 +233,28 @@ async def test_it_signs_in_anew_when_its_token_lapsed(sf: Salesforce, control: C
     assert sf.session_id != before
 
 
+async def test_it_reads_and_closes_a_case(sf: Salesforce) -> None:
+    account = with_checksum("001DT0000000001")
+    fields = {"AccountId": account, "Subject": "Rate of November", "Type": "Billing Dispute"}
+    made: Any = await apart(lambda: table(sf, "Case").create(fields))
+    text = format_soql(
+        "SELECT CaseNumber, IsClosed, Account.Name FROM Case"
+        " WHERE AccountId = {} AND IsClosed = false AND Type = {}",
+        account,
+        "Billing Dispute",
+    )
+    (row,) = (await apart(lambda: sf.query(text)))["records"]
+    assert (row["CaseNumber"], row["IsClosed"]) == ("00001001", False)
+    assert row["Account"]["Name"] == "Northwind Robotics"
+
+    await apart(lambda: table(sf, "Case").update(made["id"], {"Status": "Closed"}))
+
+    kept: Any = await apart(lambda: table(sf, "Case").get(made["id"]))
+    assert kept["IsClosed"] is True
+    assert kept["ClosedDate"]
+    assert (await apart(lambda: sf.query(text)))["records"] == []
+
+
 async def test_it_describes_objects(sf: Salesforce) -> None:
     body = await apart(table(sf, "Opportunity").describe)
     assert "PSA_Project_Id__c" in {entry["name"] for entry in body["fields"]}

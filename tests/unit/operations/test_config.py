@@ -78,6 +78,23 @@ class TestValues:
         config = loaded(tmp_path, '[people."maya.chen"]\nroles = ["operator", "finance"]')
         assert config.people_roles() == {"maya.chen": frozenset({"operator", "finance"})}
 
+    def test_a_person_signs_in_by_a_token_of_file_or_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "token").write_text(f"{'a' * 32}\n")
+        monkeypatch.setenv("DEALTHREAD_PEOPLE__TOM__TOKEN", "b" * 32)
+        text = (
+            '[people."maya.chen"]\nroles = ["operator"]\ntoken_file = "token"\n'
+            '[people.tom]\nroles = ["finance"]\n[people.ines]\nroles = ["finance"]\n'
+        )
+        people = loaded(tmp_path, text).people
+        tokens = {
+            name: person.token.get_secret_value() if person.token else None
+            for name, person in people.items()
+        }
+        assert tokens == {"maya.chen": "a" * 32, "tom": "b" * 32, "ines": None}
+        assert "aaa" not in repr(people)
+
     def test_the_example_loads_once_its_secrets_are_there(self, tmp_path: Path) -> None:
         text = EXAMPLE.read_text(encoding="utf-8")
         for name in (
@@ -288,6 +305,13 @@ class TestRefusals:
                 "dealthread.toml: temporal.tls: cert_file and key_file go together.",
             ),
             (
+                '[people.dealthread]\nroles = ["admin"]',
+                (
+                    "dealthread.toml: people.dealthread: this is what Dealthread calls itself: no "
+                    "person can have the name."
+                ),
+            ),
+            (
                 "[people.maya]\nroles = []",
                 "dealthread.toml: people.maya.roles: it must not be empty.",
             ),
@@ -361,3 +385,31 @@ class TestFindConfig:
             monkeypatch.setenv(how, "gone.toml")
         with pytest.raises(ConfigInvalid, match=f"gone.toml: there is no such file; {how} names"):
             find_config("gone.toml" if how == "--config" else None)
+
+
+class TestTokens:
+    @pytest.mark.parametrize("token", ["short", "x" * 31, "with a space" * 4, "é" * 40])
+    def test_one_that_can_be_guessed_or_sent_by_no_header_is_refused(
+        self, tmp_path: Path, token: str
+    ) -> None:
+        (tmp_path / "token").write_text(token)
+        said = refusal(tmp_path, '[people.tom]\nroles = ["finance"]\ntoken_file = "token"')
+        assert said.startswith("dealthread.toml: people.tom.token: it must be 32 to 512 printable")
+        assert token not in said
+
+    def test_one_that_two_people_have_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("t" * 40)
+        person = 'roles = ["finance"]\ntoken_file = "token"\n'
+        said = refusal(tmp_path, f"[people.tom]\n{person}[people.ines]\n{person}")
+        assert said == (
+            "dealthread.toml: people.ines.token is also that of tom: "
+            "everybody needs a token of their own."
+        )
+
+    def test_one_in_the_file_is_refused_with_where_it_belongs(self, tmp_path: Path) -> None:
+        token = "t" * 40
+        said = refusal(tmp_path, f'[people.tom]\nroles = ["finance"]\ntoken = "{token}"')
+        assert said == (
+            "dealthread.toml: people.tom.token: a secret has no place in this file: "
+            "set DEALTHREAD_PEOPLE__TOM__TOKEN, or name a file in people.tom.token_file."
+        )
