@@ -1,4 +1,4 @@
-"""`python -m bench [NAME…] [--quick] [--milestones N]`: measures, prints a table, writes bench/results.json."""
+"""`python -m bench [NAME…] [--quick] [--milestones N]`: measures, prints, writes results.json."""
 
 import argparse
 import asyncio

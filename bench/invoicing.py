@@ -112,9 +112,7 @@ def _month(made: _Carried, jobs: Sequence[Job]) -> list[Result]:
             )
             for p in _PROCESSES
         ),
-        at_most(
-            MEMORY_MB, "invoicing: worker memory", made.peak, "MB, peak resident set", text
-        ),
+        at_most(MEMORY_MB, "invoicing: worker memory", made.peak, "MB, peak resident set", text),
         plain(
             "invoicing: vendor calls of a milestone",
             made.handed.calls.total() / count,
@@ -152,6 +150,7 @@ def _posting(name: str, posted: Posted, text: str) -> list[Result]:
         plain(f"{name}: release to posted, invoices", speed, "invoices/s", text),
         plain(f"{name}: release to posted, p50", _part(posted.waits, 0.5), "s", text),
         plain(f"{name}: release to posted, p95", _part(posted.waits, 0.95), "s", text),
+        plain(f"{name}: releases asked for again", posted.asked_again, "releases", text),
         plain(f"{name}: vendor calls of an invoice", calls, "calls/invoice", text),
     ]
 

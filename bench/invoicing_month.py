@@ -53,6 +53,11 @@ class Flaw(StrEnum):
     ORDER = "short_po"
     """It has a client PO of its own, which is one unit short: its draft is not released."""
 
+    @property
+    def drafted(self) -> bool:
+        """Whether it comes as far as a draft."""
+        return self is Flaw.ORDER
+
 
 @dataclass(frozen=True)
 class Job:

@@ -1,4 +1,4 @@
-"""The HTTP application: the door for events, health, metrics, the OpenAPI document.
+"""The HTTP application: the door for events, the billing queue, health, metrics, OpenAPI document.
 
 `make_app` takes what it works with; nothing here is global.
 """
@@ -16,6 +16,7 @@ from gateway.description import DESCRIPTION, HEALTH, METRICS, described
 from gateway.door import EventsDoor
 from gateway.metrics import GatewayMetrics
 from gateway.pages import Pages, Probe
+from gateway.queue_api import QueueApi, QueueParts
 from gateway.writer import InboxWriter
 from store.inbox import Inbox
 
@@ -29,6 +30,8 @@ class Parts:
     """By connection."""
     probes: Mapping[str, Probe]
     """Servers that have to answer for `/healthz` to be well."""
+    queue: QueueParts | None = None
+    """The API of the billing queue; None: there is none."""
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
 
 
@@ -45,6 +48,8 @@ def make_app(parts: Parts) -> EventsDoor:
     app.add_api_route("/healthz", pages.healthz, methods=["GET"], **HEALTH)
     app.add_api_route("/metrics", pages.metrics, methods=["GET"], **METRICS)
     app.add_exception_handler(HTTPException, _no_such_thing)
+    if parts.queue is not None:
+        QueueApi(parts.queue).add_to(app)
     described(app, sorted(parts.receivers))
     writer = InboxWriter(parts.inbox, parts.metrics)
     return EventsDoor(app, parts.receivers, writer, parts.metrics)

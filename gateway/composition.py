@@ -1,9 +1,12 @@
-"""What the gateway needs of the rest of Dealthread: the calendar of billing, the PSAs' feeds."""
+"""What the gateway needs of the rest of Dealthread: the billing calendar, and what it polls."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
+from adapters.registry import full_record_id
 from canonical.ids import Role
+from gateway.client_holds import ClientHoldDesk
+from gateway.invoice_feed import MEMORY, InvoiceFeed
 from gateway.pollers import Polled
 from gateway.psa_feed import Bills, PsaFeed
 from gateway.serve import Extensions
@@ -14,7 +17,9 @@ from store import Store
 
 
 def extensions(config: Config) -> Extensions:
-    """Return the open period by the entities' calendars, and one feed per PSA.
+    """Return the open period by the entities' calendars, and what is polled.
+
+    That is a feed for each PSA, and one for each issuing system that sends no events.
 
     Raises:
         BundleInvalid, SettingsInvalid: something in the configuration is wrong.
@@ -23,7 +28,16 @@ def extensions(config: Config) -> Extensions:
     ports, _ = connect_ports(config)
 
     def polled(store: Store) -> Sequence[Polled]:
-        return [_polled(name, store) for name in config.role(Role.PSA)]
+        issuers = config.role(Role.ERP) | config.role(Role.BILLING_ENGINE)
+        return [
+            *(_polled(name, store) for name in config.role(Role.PSA)),
+            *(_issued(name, store) for name, issuer in issuers.items() if issuer.events is None),
+        ]
+
+    def _issued(name: str, store: Store) -> Polled:
+        feed = InvoiceFeed(name, ports.issuer(name), store.inbox.put)
+        every = timedelta(seconds=config.gateway.invoice_poll_seconds)
+        return Polled(connection=name, feed=feed, gap=feed.catch_up, every=every, memory=MEMORY)
 
     def _polled(name: str, store: Store) -> Polled:
         feed = PsaFeed(name, ports.psa(name), store, bills(name, store))
@@ -43,5 +57,9 @@ def extensions(config: Config) -> Extensions:
         return bills_project
 
     return Extensions(
-        open_period=lambda store: period_opener(store, lambda _psa: bundle), polled=polled
+        open_period=lambda store: period_opener(store, lambda _psa: bundle),
+        polled=polled,
+        holds=lambda store: ClientHoldDesk(
+            store, ports.crm, lambda crm, id_: full_record_id(config.connections[crm].vendor, id_)
+        ),
     )

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from gateway.answers import Problem, Received
+from gateway.queue_docs import SCHEMAS as QUEUE_SCHEMAS
 from gateway.salesforce import ANSWER
 
 DESCRIPTION: Final = """
@@ -22,6 +23,9 @@ counts once. What a sender may send at `/events/{connection}` depends on its kin
 | CloudEvents 1.0, binary | `application/json` and `ce-` headers | `Dealthread-Signature` |
 
 Salesforce's messages are answered, and refused, with its own `Ack` in `text/xml`.
+
+The billing queue: drafts of invoices, below `/queue`. People of `dealthread.toml` sign in with a
+bearer token of their own. Every act is answered at once: taken, or refused with all reasons.
 """
 
 PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -192,7 +196,7 @@ def _document(app: FastAPI, connections: Sequence[str]) -> dict[str, Any]:
     operation = EVENTS | {"parameters": [parameter, *EVENTS["parameters"]]}
     document["paths"] = {"/events/{connection}": {"post": operation}} | document["paths"]
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(SCHEMAS)
+    schemas.update(SCHEMAS | QUEUE_SCHEMAS)
     for model in (Received, Problem):
         schemas[model.__name__] = model.model_json_schema()
     return document

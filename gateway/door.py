@@ -111,13 +111,22 @@ async def _delivery(scope: Scope, receive: Receive, name: str, receiver: Receive
     said = headers.get("content-length", "")
     if said.isdecimal() and int(said) > limit:
         raise _too_large(limit)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await _body(receive, limit)
-    except TimeoutError:
-        raise TOO_SLOW from None
+    body = await read_body(receive, limit)
     query = scope["query_string"].decode("latin-1")[:QUERY_MAX]
     return Delivery(name, media_type, headers, dict(parse_qsl(query)) if query else {}, body)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read a request's body within its limits.
+
+    Raises:
+        Refusal: it is too large, too slow, or cut off.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _body(receive, limit)
+    except TimeoutError:
+        raise TOO_SLOW from None
 
 
 async def _body(receive: Receive, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A PSA's changes as events: which entries of which billed project changed.
+"""A PSA's changes as events: which entries of which billed project changed, which milestones.
 
 The feed names timesheets, reports and entries; a project's workflow wants entries. So each change
 is looked up in the PSA before it goes into the inbox, and the inbox has what the router needs.
@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from datetime import datetime
 from typing import Final, TypeVar
 
-from adapters.errors import Unsupported
+from adapters.errors import NotFound, Unsupported
 from adapters.ports import Psa
 from canonical.billing import PsaChange
 from canonical.entries import Entry, EntryKind, EntryRef
 from gateway.pollers import FEED, FeedEvent
-from gateway.routing import ENTRIES_CHANGED, IDS_MAX
+from gateway.routing import ENTRIES_CHANGED, IDS_MAX, MILESTONES_CHANGED
 from store import Store
 from store.inbox import NewEvent
 
@@ -24,6 +24,7 @@ KINDS: Final = {
     "expense": EntryKind.EXPENSE,
     "adjustment": EntryKind.ADJUSTMENT,
 }
+MILESTONE: Final = "milestone"
 SUBMISSIONS: Final = frozenset({"timesheet", "expense_report"})
 SEEN_MAX: Final = 50_000
 """Event ids remembered: each read overlaps the one before, and needs no second look-up."""
@@ -63,6 +64,8 @@ class PsaFeed:
             return
         for batch in _batches(changes):
             for event in await self._told(batch):
+                yield event
+            for event in await self._milestones(batch):
                 yield event
             self._remember(change.event_id for change in batch)
 
@@ -110,6 +113,19 @@ class PsaFeed:
                     events.append(_event(f"{change.event_id}/{project}/{place}", project, part))
         return events
 
+    async def _milestones(self, changes: Sequence[PsaChange]) -> list[FeedEvent]:
+        """Return one event per change of a milestone of a project that is billed."""
+        ours = [change for change in changes if change.subject_type == MILESTONE]
+        billed: dict[str, bool] = {}
+        for id_ in dict.fromkeys(change.subject_id for change in ours):
+            try:
+                found = await self._psa.read_milestone(id_)
+            except NotFound:  # deleted since: nothing is left to be approved
+                billed[id_] = False
+            else:
+                billed[id_] = await self._bills(found.project_id)
+        return [_milestone(change) for change in ours if billed[change.subject_id]]
+
     async def _entries(self, changes: Sequence[PsaChange]) -> dict[EntryRef, Entry]:
         """Return the entries that the changes are about, as the PSA has them now."""
         found: dict[EntryRef, Entry] = {}
@@ -146,7 +162,8 @@ def _refs(changes: Iterable[PsaChange]) -> list[EntryRef]:
 
 
 def _batches(changes: Sequence[PsaChange]) -> Iterable[Sequence[PsaChange]]:
-    ours = [c for c in changes if c.subject_type in KINDS or c.subject_type in SUBMISSIONS]
+    wanted = {*KINDS, *SUBMISSIONS, MILESTONE}
+    ours = [change for change in changes if change.subject_type in wanted]
     return _chunks(ours, READ_MAX)
 
 
@@ -156,6 +173,15 @@ def _parts(refs: Sequence[EntryRef]) -> Iterable[Sequence[EntryRef]]:
 
 def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _milestone(change: PsaChange) -> FeedEvent:
+    return FeedEvent(
+        id=change.event_id,
+        kind=MILESTONES_CHANGED,
+        subject=change.subject_id,
+        body=json.dumps({"milestones": [change.subject_id]}).encode(),
+    )
 
 
 def _event(id_: str, project: str, refs: Sequence[EntryRef]) -> FeedEvent:

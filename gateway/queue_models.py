@@ -7,9 +7,17 @@ and without `returned`, which only a posting does.
 import hashlib
 import json
 from datetime import date, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    computed_field,
+)
 
 from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, Returned
 from canonical.money import Money
@@ -24,7 +32,9 @@ SAID_MAX: Final = 5
 ACT_ID_DRAFT: Final = 150
 """Characters of the draft's id that an act's id shows; its digest is over all of it."""
 DIGEST: Final = 20
-ACTS: Final = TypeAdapter[AnyAct](AnyAct)
+ACTS: Final[TypeAdapter[AnyAct]] = TypeAdapter(AnyAct)
+
+T = TypeVar("T")
 
 
 class _Shown(BaseModel):
@@ -70,10 +80,29 @@ class DraftList(_Shown):
 class ShownDraft(Draft):
     """A draft with its lines, its totals and the content hash that a release names."""
 
-    net: Money  # type: ignore[assignment]  # computed there, shown here
-    expected_tax: Money  # type: ignore[assignment]
-    gross: Money  # type: ignore[assignment]
-    content_hash: str  # type: ignore[assignment]
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's documentation has it
+    @property
+    def net(self) -> Money:
+        """Sum of the lines that will be invoiced."""
+        return super().net
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def expected_tax(self) -> Money:
+        """Estimated tax of those lines."""
+        return super().expected_tax
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def gross(self) -> Money:
+        """Net and estimated tax: what limits of release are compared with."""
+        return super().gross
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def content_hash(self) -> str:
+        """What a release names."""
+        return super().content_hash
 
 
 class ActAnswer(DraftAnswer):
@@ -119,14 +148,9 @@ def listed(draft: Draft) -> ListedDraft:
     )
 
 
-def shown(draft: Draft) -> dict[str, JsonValue]:
-    """Return a draft with all its lines as JSON; see `ShownDraft`."""
-    computed = {name: getattr(draft, name) for name in ("net", "expected_tax", "gross")}
-    return {
-        **draft.model_dump(mode="json"),
-        **{name: money.model_dump(mode="json") for name, money in computed.items()},
-        "content_hash": draft.content_hash,
-    }
+def shown(draft: Draft) -> ShownDraft:
+    """Return a draft as it is shown by itself."""
+    return ShownDraft.model_construct(**dict(draft))
 
 
 def act_of(body: bytes, by: str) -> AnyAct:
@@ -196,7 +220,7 @@ def act_schema(defs: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return schema, {name: each for name, each in used.items() if name != "BillableKind"}
 
 
-def _checked(adapter: "TypeAdapter[Any]", body: bytes) -> Any:  # noqa: ANN401 - the adapter's type
+def _checked(adapter: TypeAdapter[T], body: bytes) -> T:
     try:
         return adapter.validate_json(body, strict=True, extra="forbid")
     except ValidationError as error:
@@ -224,5 +248,3 @@ def _check_texts(value: JsonValue) -> None:
 
 def _invalid(detail: str) -> Refusal:
     return Refusal(422, "invalid_act", f"{detail[0].upper()}{detail[1:]}."[:1_000])
-
-

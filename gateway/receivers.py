@@ -8,13 +8,21 @@ from pydantic import SecretStr
 
 from gateway.cloudevents import Check, CloudEventsReceiver
 from gateway.deliveries import Receiver
-from gateway.routing import ENTRIES_CHANGED, entries_data
+from gateway.routing import (
+    ENTRIES_CHANGED,
+    MILESTONES_CHANGED,
+    entries_data,
+    milestones_data,
+)
 from gateway.salesforce import Expected, SalesforceReceiver
 from gateway.signatures import Verifier
 from gateway.stripe import StripeReceiver
 from operations.config import Config, EventsConfig, EventsKind
 
-CHECKS: Final[Mapping[str, Check]] = {ENTRIES_CHANGED: entries_data}
+CHECKS: Final[Mapping[str, Check]] = {
+    ENTRIES_CHANGED: entries_data,
+    MILESTONES_CHANGED: milestones_data,
+}
 """The types of CloudEvents whose data are checked at the door."""
 
 Clock = Callable[[], float]

@@ -1,4 +1,7 @@
-"""The router of Dealthread: deals that changed start their saga, entries go to their project."""
+"""The router of Dealthread: which saga hears of what changed.
+
+Deals and milestones start theirs, entries go to their project's, invoices get a look.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,15 +11,23 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 from temporalio.common import SearchAttributePair
 
-from canonical.ids import opportunity_to_project_id, time_to_billing_id
+from canonical.ids import (
+    milestone_to_invoice_id,
+    opportunity_to_project_id,
+    time_to_billing_id,
+)
+from canonical.milestone_to_invoice import MilestoneInput
 from canonical.opportunity import OpportunityToProjectInput
 from canonical.time_to_billing import EntriesChanged, ProjectPeriod, TimeToBillingInput
-from gateway import cloudevents, salesforce
+from gateway import client_holds, cloudevents, invoice_events, salesforce
+from gateway.client_holds import Holds
 from gateway.deliveries import Refusal as DeliveryRefusal
+from gateway.invoice_events import Invoices
 from gateway.parsing import json_object
 from gateway.pollers import FEED
 from gateway.routing import (
     ENTRIES_CHANGED,
+    MILESTONES_CHANGED,
     EntriesChangedData,
     Refused,
     Routed,
@@ -24,6 +35,7 @@ from gateway.routing import (
     Verdict,
     entries_data,
     entry_ref,
+    milestones_data,
 )
 from operations.people import Refused as Unknown
 from operations.sagas import SAGA_QUEUE
@@ -32,6 +44,7 @@ from workflows.board import BUSINESS_KEY, CORRELATION_ID, SAGA_STATE
 
 OPPORTUNITY: Final = "Opportunity"
 DEAL_WORKFLOW: Final = "OpportunityToProject"
+MILESTONE_WORKFLOW: Final = "MilestoneToInvoice"
 TIME_WORKFLOW: Final = "ApprovedTimeToBilling"
 CHANGED: Final = "changed"
 
@@ -54,14 +67,34 @@ class EventRouter:
     open_period: OpenPeriod
     full_id: Callable[[str, str], str] = lambda _crm, id_: id_
     """Returns the one form of a deal's id, for a CRM connection and an id."""
+    invoices: Invoices | None = None
+    """Which invoices are ours; without it none is."""
+    holds: Holds | None = None
+    """Sees to the holds of clients; without it nobody does."""
     known: dict[Asked, tuple[float, str]] = field(default_factory=dict)
     """Open periods, and until when each is believed. A project that nobody knows is asked for
     again with the next batch: it may be new."""
 
     async def route(self, events: Sequence[Taken]) -> Sequence[Routed | Refused]:
-        """Return one answer for each event; see `Router`."""
+        """Return the answers for each event; see `Router`."""
         strangers: dict[Asked, Unknown] = {}
-        return [await self._one(each, strangers) for each in events]
+        found: list[Routed | Refused] = []
+        of_invoices: list[Taken] = []
+        of_clients: list[Taken] = []
+        for each in events:
+            if self.invoices is not None and invoice_events.concerns(each):
+                of_invoices.append(each)
+            elif self.holds is not None and client_holds.concerns(each):
+                of_clients.append(each)
+            elif each.event.kind == MILESTONES_CHANGED:
+                found += _milestones(each)
+            else:
+                found.append(await self._one(each, strangers))
+        if self.invoices is not None and of_invoices:
+            found += await invoice_events.looks(of_invoices, self.invoices)
+        if self.holds is not None and of_clients:
+            found += await self.holds.told(of_clients)
+        return found
 
     async def _one(self, taken: Taken, strangers: dict[Asked, Unknown]) -> Routed | Refused:
         event = taken.event
@@ -78,9 +111,7 @@ class EventRouter:
         try:
             data = entries_data(_data(taken))
         except (ValidationError, DeliveryRefusal):
-            return Refused(
-                event.id, Verdict.DEAD, "invalid_data", f"Its data are not those of {event.kind}."
-            )
+            return _invalid(event)
         period = await self._period((event.connection, data.project), strangers)
         if isinstance(period, Unknown):
             return Refused(event.id, Verdict.DEAD, "unknown_project", str(period))
@@ -115,6 +146,33 @@ class EventRouter:
             summary=f"Opportunity {id_} to project",
             search_attributes=_attributes(id_, workflow_id),
         )
+
+
+def _milestones(taken: Taken) -> list[Routed | Refused]:
+    event = taken.event
+    try:
+        data = milestones_data(_data(taken))
+    except (ValidationError, DeliveryRefusal):
+        return [_invalid(event)]
+    return [Routed(event.id, _milestone(event, each)) for each in dict.fromkeys(data.milestones)]
+
+
+def _milestone(event: InboxEvent, milestone: str) -> Target:
+    return Target(
+        workflow=MILESTONE_WORKFLOW,
+        workflow_id=milestone_to_invoice_id(event.connection, milestone),
+        task_queue=SAGA_QUEUE,
+        start=MilestoneInput(
+            psa=event.connection, milestone_id=milestone, correlation_id=event.correlation_id
+        ),
+        summary=f"Milestone {milestone} to invoice",
+        search_attributes=_attributes(milestone, event.correlation_id),
+    )
+
+
+def _invalid(event: InboxEvent) -> Refused:
+    detail = f"Its data are not those of {event.kind}."
+    return Refused(event.id, Verdict.DEAD, "invalid_data", detail)
 
 
 def _project(event: InboxEvent, data: EntriesChangedData, period: str) -> Target:

@@ -15,6 +15,9 @@ from store.inbox import Taken
 IDS_MAX: Final = 500
 """Ids in one signal (DESIGN 9)."""
 ENTRIES_CHANGED: Final = "com.dealthread.entries.changed"
+MILESTONES_CHANGED: Final = "com.dealthread.milestones.changed"
+MILESTONES_MAX: Final = 100
+"""Milestones of one event: each is a workflow of its own."""
 
 Message = Callable[[Sequence[str], str], CanonicalModel]
 """Makes the signal's argument of the ids, in order of arrival, and a correlation id."""
@@ -58,6 +61,8 @@ class Routed:
 class Verdict(StrEnum):
     """What becomes of an event that goes nowhere now."""
 
+    DONE = "delivered"
+    """It was seen to on the spot: no workflow has to hear of it."""
     IGNORED = "ignored"
     """Nobody wants to know."""
     DEAD = "dead"
@@ -111,6 +116,17 @@ class EntriesChangedData(BaseModel):
     """`YYYY-MM`; without it, the billing period that is open for the project."""
 
 
+class MilestonesChangedData(BaseModel):
+    """Milestones were, perhaps, approved. Says no more: each is read again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    milestones: Annotated[
+        tuple[Id, ...], Field(min_length=1, max_length=MILESTONES_MAX, strict=False)
+    ]
+    """The PSA's ids of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectEntries:
     """The entries of one project that events of a batch are about."""
@@ -128,6 +144,15 @@ def entries_data(data: JsonValue) -> EntriesChangedData:
         ValidationError: an unknown field, an id that is none, more than 500 entries, …
     """
     return EntriesChangedData.model_validate(data)
+
+
+def milestones_data(data: JsonValue) -> MilestonesChangedData:
+    """Return the data of an event `com.dealthread.milestones.changed`.
+
+    Raises:
+        ValidationError: an unknown field, an id that is none, more than 100 milestones, …
+    """
+    return MilestonesChangedData.model_validate(data)
 
 
 def entry_ref(name: str) -> EntryRef:

@@ -100,6 +100,16 @@ class SalesforceReceiver:
             raise Refusal(401, "wrong_action", "This outbound message is not one to be taken.")
 
 
+def id_in(body: bytes, name: str) -> str:
+    """Return a record's id that a stored notification has in a field; empty where it has none."""
+    try:
+        message: Element = fromstring(body, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError):
+        return ""
+    found = next((each.text or "" for each in message.iter(f"{OBJECT}{name}")), "").strip()
+    return found if ID.fullmatch(found) else ""
+
+
 def _message(body: bytes) -> Element:
     try:
         envelope: Element = fromstring(body, forbid_dtd=True)

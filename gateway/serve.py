@@ -17,17 +17,23 @@ from temporalio.client import Client
 
 from adapters.registry import full_record_id
 from gateway.app import Parts, make_app
+from gateway.callers import Callers
+from gateway.client_holds import Holds
 from gateway.drain import Drain, Rules
 from gateway.metrics import GatewayMetrics
 from gateway.pages import Pages, Probe, pages_app
 from gateway.pollers import Polled, Poller
+from gateway.queue_api import QueueParts
 from gateway.receivers import receivers_of
 from gateway.router import EventRouter, OpenPeriod
 from gateway.server import door_place, drain_place, listen, opened_store
 from gateway.signals import TemporalSender
+from gateway.temporal_link import link_of
 from operations.config import Config
+from operations.queue import QueueDesk
 from operations.servers import awaited, connect_temporal
 from store import Store
+from store.known_invoices import KnownInvoices
 
 NICENESS: Final = 5
 """Of the drain: where it shares processors with the door, senders come first."""
@@ -42,6 +48,8 @@ class Extensions:
     open_period: Callable[[Store], OpenPeriod]
     polled: Callable[[Store], Sequence[Polled]]
     """The feeds to read."""
+    holds: Callable[[Store], Holds] | None = None
+    """Sees to clients that the CRM holds."""
 
 
 async def serve_door(config: Config) -> None:
@@ -54,11 +62,21 @@ async def serve_door(config: Config) -> None:
     place = door_place(config)
     async with opened_store(config) as store:
         receivers = receivers_of(config)
-        app = make_app(Parts(store.inbox, receivers, {"store": store.database.check}))
+        probes: dict[str, Probe] = {"store": store.database.check}
+        app = make_app(Parts(store.inbox, receivers, probes, queue=_queue(config, store)))
         _log.info("serving", address=place.url, connections=sorted(receivers))
         async with app.running():
             await listen(app, place)
     _log.info("stopped")
+
+
+def _queue(config: Config, store: Store) -> QueueParts:
+    link = link_of(config)
+
+    async def desk() -> QueueDesk:
+        return QueueDesk(await link.client(), store)
+
+    return QueueParts(Callers(config.people), store.drafts, desk)
 
 
 async def serve_drain(config: Config, extensions: Extensions) -> None:
@@ -79,7 +97,7 @@ async def serve_drain(config: Config, extensions: Extensions) -> None:
             "temporal": client.service_client.check_health,
         }
         pages = Pages(store.inbox, metrics, probes, [polled.connection for polled in feeds])
-        drain = _drain(config, store, client, metrics, extensions.open_period(store))
+        drain = _drain(config, store, client, metrics, extensions)
         pollers = [Poller(polled, store.inbox, store.poll_marks, metrics) for polled in feeds]
         work = [drain.run(), *(poller.run() for poller in pollers)]
         background = [asyncio.create_task(each) for each in work]
@@ -94,7 +112,7 @@ async def serve_drain(config: Config, extensions: Extensions) -> None:
 
 
 def _drain(
-    config: Config, store: Store, client: Client, metrics: GatewayMetrics, open_period: OpenPeriod
+    config: Config, store: Store, client: Client, metrics: GatewayMetrics, extensions: Extensions
 ) -> Drain:
     settings = config.gateway
     rules = Rules(
@@ -103,7 +121,9 @@ def _drain(
         keep=timedelta(days=settings.keep_days),
     )
     router = EventRouter(
-        open_period=open_period,
+        open_period=extensions.open_period(store),
         full_id=lambda crm, id_: full_record_id(config.connections[crm].vendor, id_),
+        invoices=KnownInvoices(store.database),
+        holds=extensions.holds(store) if extensions.holds is not None else None,
     )
     return Drain(store.inbox, router, TemporalSender(client), metrics, rules)

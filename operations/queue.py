@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
@@ -89,16 +94,29 @@ class QueueDesk:
         """Send an act to its draft and return the answer: taken, or every reason why not.
 
         The same `act_id` again is answered the same and changes nothing.
+
+        Raises:
+            Refused: no worker answered in time, or it contradicts what the store keeps.
         """
         wanted = ActOnDraft(id=act_id or f"{draft}#{uuid.uuid4()}", draft=draft, act=act)
+        try:
+            return await self._send(wanted)
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise Refused(
+                f"No worker took it in time: start one (worker.py), then {act.act} again."
+            ) from error
+        except WorkflowUpdateFailedError as error:
+            raise Refused(str(error.cause)) from error
+
+    async def _send(self, wanted: ActOnDraft) -> DraftAnswer:
         return await self.client.execute_update_with_start_workflow(
             DraftToInvoice.act,
             wanted,
             id=wanted.id,
             start_workflow_operation=WithStartWorkflowOperation(
                 DraftToInvoice.run,
-                DraftInput(draft=draft),
-                id=draft,
+                DraftInput(draft=wanted.draft),
+                id=wanted.draft,
                 task_queue=SAGA_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

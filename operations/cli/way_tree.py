@@ -109,7 +109,8 @@ def _line(root: Tree, way: WayBack, line: WayLine, most: int | None) -> None:
         _add(root, f"a line added in the issuing system: {narrative}, {line.net}")
         return
     drafted = line.drafted
-    quantity = f", {drafted.quantity:f} × {drafted.unit_price:f}" if drafted else ""
+    same = drafted is not None and drafted.amount == line.net
+    quantity = f", {drafted.quantity:f} × {drafted.unit_price:f}" if drafted and same else ""
     node = _add(root, f"line {line.number}: {narrative}{quantity} = {line.net}")
     if drafted and drafted.written_down:
         _add(node, f"written down by {drafted.written_down}")
