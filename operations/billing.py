@@ -21,7 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.errors import AdapterError
 from adapters.ports import Psa
 from canonical.entries import EntryKind, EntryRef
-from canonical.ids import VENDOR_ID_PATTERN, time_to_billing_id
+from canonical.ids import VENDOR_ID_PATTERN, milestone_to_invoice_id, time_to_billing_id
+from canonical.milestone_to_invoice import MilestoneInput
 from canonical.model import CanonicalModel
 from canonical.time_to_billing import (
     EntriesChanged,
@@ -35,6 +36,7 @@ from operations.people import Refused, check_role, short
 from operations.sagas import ANSWER_WITHIN, SAGA_QUEUE
 from store import Store
 from workflows.board import BUSINESS_KEY, CORRELATION_ID, SAGA_STATE
+from workflows.milestone_to_invoice import MilestoneToInvoice
 from workflows.options import LIVE_PRIORITY
 from workflows.time_to_billing import ApprovedTimeToBilling
 
@@ -122,6 +124,30 @@ class BillingDesk:
             )
             await self._signal(of, "changed", message, correlation_id)
         return of
+
+    async def start_milestone(self, milestone_id: str, *, psa: str = "") -> str:
+        """Start the saga of a billing milestone, or leave the one that runs; return its id.
+
+        Raises:
+            Refused: the id cannot be a milestone's, or there is no such PSA.
+        """
+        psa = psa or self.psa
+        if not VENDOR_ID_PATTERN.fullmatch(milestone_id):
+            raise Refused(f"{short(milestone_id)} cannot be a milestone's id.")
+        if not psa:
+            raise Refused("There is no PSA among the connections of dealthread.toml.")
+        workflow_id = milestone_to_invoice_id(psa, milestone_id)
+        await self.client.start_workflow(
+            MilestoneToInvoice.run,
+            MilestoneInput(psa=psa, milestone_id=milestone_id, correlation_id=workflow_id),
+            id=workflow_id,
+            task_queue=SAGA_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary="Milestone to invoice",
+            priority=LIVE_PRIORITY,
+        )
+        return workflow_id
 
     async def run(self, project_id: str, *, by: str, psa: str = "") -> ProjectPeriod:
         """Ask for a billing run now.

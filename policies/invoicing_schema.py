@@ -99,9 +99,12 @@ class Invoicing(Strict):
 
 
 def invoicing_disagreements(
-    invoicing: Invoicing, categories: Mapping[str, tuple[str, ...]]
+    invoicing: Invoicing, categories: Mapping[str, tuple[str, ...] | None]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield where `invoicing.yaml` contradicts the legal entities and their tax categories."""
+    """Yield where `invoicing.yaml` contradicts the legal entities and their tax categories.
+
+    None: what an entity sells under is not known; `tax.yaml` is told of that.
+    """
     known = ", ".join(sorted(categories))
     for code in sorted(categories.keys() - invoicing.entities.keys()):
         yield ("invoicing", "entities"), f"{code} is missing; needed: {known}"
@@ -110,8 +113,9 @@ def invoicing_disagreements(
             text = f"there is no legal entity {code}; allowed: {known}"
             yield ("invoicing", "entities", code), text
             continue
+        sold = categories[code]
         for category in terms.expected_tax:
-            if category not in categories[code]:
-                allowed = ", ".join(categories[code])
+            if sold is not None and category not in sold:
+                allowed = ", ".join(sold)
                 where = ("invoicing", "entities", code, "expected_tax", category)
                 yield where, f"{code} does not sell under it; allowed: {allowed}"

@@ -24,6 +24,25 @@ LOOK_SECONDS = 1.0
 start_app = typer.Typer(no_args_is_help=True, help="Start sagas.")
 
 
+@start_app.command("milestone", epilog="Example: starter.py start milestone 90001")
+@command
+async def start_milestone(
+    ids: Annotated[list[str], typer.Argument(help="One or more billing milestones of the PSA.")],
+    psa: Annotated[str, typer.Option(help="PSA connection; the first one without it.")] = "",
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Start milestone-to-invoice, as the PSA's feed does; one that is not approved ends at once."""
+    async with open_office(config) as office:
+        started = [await office.billing.start_milestone(id_, psa=psa) for id_ in ids]
+        rows = [(id_, office.sagas.deep_link(id_)) for id_ in started]
+    if as_json:
+        show_json([{"workflow_id": id_, "link": link} for id_, link in rows])
+        return
+    for id_, link in rows:
+        say(f"started  {id_}\n  look   {link}")
+
+
 @start_app.command("opportunity", epilog="Example: starter.py start opportunity 006DT0000000001YAA")
 @command
 async def start_opportunity(

@@ -47,6 +47,13 @@ def test_the_list_of_commands_is_whole() -> None:
         *("events list", "events show", "events replay"),
         *("approve-time", "why", "engagement import", "engagement show"),
         *("billing status", "billing hold", "billing unhold", "billing run"),
+        *("start milestone", "po import", "po list"),
+        *("schedule record", "schedule show", "schedule run"),
+        *("queue list", "queue show", "queue pdf", "queue assemble", "queue review"),
+        *("queue release", "queue reject", "queue adjust", "queue split", "queue merge"),
+        *("invoice list", "invoice show", "invoice pdf", "invoice evidence", "invoice verify"),
+        *("invoice credit", "invoice approve-credit", "invoice refuse-credit"),
+        *("invoice dispute", "invoice undispute", "invoice explain"),
     }
 
 

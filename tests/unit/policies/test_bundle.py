@@ -198,7 +198,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         "routing",
         "psa: kantata",
         "psa: [kantata",
-        "routing.yaml:3: routing: expected ',' or ']', but got ':'.",
+        "routing.yaml:4: routing: expected ',' or ']', but got ':'.",
     ),
     # tax of an entity that does not exist
     (
@@ -281,12 +281,12 @@ class TestWrongBundle:
             "legal_entities.yaml:9",
             "rate_cards.yaml:3",
             "budgets.yaml:1",
-            "routing.yaml:2",
+            "routing.yaml:3",
         ]
         # Once the entities can be read, what other files say of them is told too.
         edit("legal_entities", "subsidary: ", "subsidiary: ")
         told = [problem.partition(": ")[0] for problem in problems(folder)]
-        assert told == ["rate_cards.yaml:3", "budgets.yaml:1", "routing.yaml:2", "tax.yaml:2"]
+        assert told == ["rate_cards.yaml:3", "budgets.yaml:1", "routing.yaml:3", "tax.yaml:2"]
 
     def test_an_empty_folder_names_every_file(self, tmp_path: Path) -> None:
         assert problems(tmp_path) == [
