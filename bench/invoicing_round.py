@@ -30,14 +30,18 @@ from canonical.ids import milestone_to_invoice_id, posting_id
 from canonical.milestone_to_invoice import MilestoneInput
 from canonical.saga import Outcome, SagaResult
 from embedded.processes import ROOT
+from operations.people import Refused
 from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE
+from operations.schedules import ensure_schedules
 from store import Store, make_store
 from workflows.milestone_to_invoice import MilestoneToInvoice
 
 VENDORS = (PSA, ERP)
 REVIEWERS = 20
 ASKED_MAX = 100
+ASSEMBLING = "assemble-invoice-drafts"
+"""The Schedule that assembles every ten minutes."""
 WAIT_SECONDS = 7_200.0
 MILESTONE_SECONDS = 600.0
 """For the saga of one milestone; one that parks against expectation takes longer."""
@@ -137,7 +141,9 @@ class PatientDesk(QueueDesk):
         for _ in range(ASKED_MAX):
             try:
                 return await super().act(draft, act, act_id)
-            except WorkflowUpdateRPCTimeoutOrCancelledError:
+            except Refused as error:
+                if not isinstance(error.__cause__, WorkflowUpdateRPCTimeoutOrCancelledError):
+                    raise
                 self.asked_again[act.act] += 1
         raise TimeoutError(f"{draft} was asked for {act.act} {ASKED_MAX} times, without an answer")
 
@@ -358,6 +364,9 @@ async def running_office(
     config = await servers.configuration(account)
     config.write_text(config.read_text(encoding="utf-8") + PEOPLE, encoding="utf-8")
     store = make_store(servers.store_url, 4)
+    # An operator's pause: a batch that is half handed over would become drafts of half of it.
+    await ensure_schedules(servers.client)
+    await servers.client.get_schedule_handle(ASSEMBLING).pause(note="the bench assembles")
     try:
         milestones = await seed(store)
         command = [sys.executable, str(ROOT / "worker.py"), "--config", str(config)]

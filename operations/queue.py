@@ -32,6 +32,8 @@ PREFIX: Final = "invoice-draft/"
 RELEASED_AT_ONCE: Final = 20
 """Releases in flight of a bulk release."""
 LISTED_MAX: Final = 500
+ASKED_MAX: Final = 3
+"""How often a release of many is asked for, under the same id, before it counts as unanswered."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,23 @@ class QueueDesk:
 
         async def one(draft: Draft) -> Acted:
             async with gate:
-                act = Release(by=by, content_hash=draft.content_hash)
-                return Acted(draft.id, await self.act(draft.id, act))
+                return Acted(draft.id, await self._released(draft, by))
 
         return tuple(await asyncio.gather(*map(one, drafts)))
+
+    async def _released(self, draft: Draft, by: str) -> DraftAnswer:
+        """Release one of many; asked again where nobody answered, so that no answer is lost."""
+        act = Release(by=by, content_hash=draft.content_hash)
+        act_id = f"{draft.id}#{uuid.uuid4()}"
+        reason = ""
+        for _ in range(ASKED_MAX):
+            try:
+                return await self.act(draft.id, act, act_id)
+            except Refused as error:
+                reason = str(error)
+        return DraftAnswer(
+            taken=False, reasons=(reason,), state=draft.state, content_hash=draft.content_hash
+        )
 
     async def assemble(
         self, *, psa: str = "", project_id: str = "", client_id: str = "", everything: bool = True
