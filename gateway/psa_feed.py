@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from datetime import datetime
 from typing import Final, TypeVar
 
-from adapters.errors import NotFound, Unsupported
+from adapters.errors import ContractBroken, NotFound, Unsupported
 from adapters.ports import Psa
 from canonical.billing import PsaChange
 from canonical.entries import Entry, EntryKind, EntryRef
@@ -122,6 +122,8 @@ class PsaFeed:
                 found = await self._psa.read_milestone(id_)
             except NotFound:  # deleted since: nothing is left to be approved
                 billed[id_] = False
+            except ContractBroken:  # its saga parks with it, and holds up none of the others
+                billed[id_] = True
             else:
                 billed[id_] = await self._bills(found.project_id)
         return [_milestone(change) for change in ours if billed[change.subject_id]]

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
-from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -39,6 +39,7 @@ from gateway.queue_models import (
     releases_of,
     shown,
 )
+from operations.people import Refused
 from operations.servers import Unreachable
 from store.errors import NotFound, StoreError
 
@@ -99,7 +100,11 @@ class Desk(Protocol):
     """Who sends acts to drafts; `operations.queue.QueueDesk` is one."""
 
     async def act(self, draft: str, act: AnyAct, act_id: str = "") -> DraftAnswer:
-        """Send an act to its draft and return the answer."""
+        """Send an act to its draft and return the answer.
+
+        Raises:
+            Refused: nobody answered, or, caused by WorkflowUpdateFailedError, it can't be judged.
+        """
 
 
 @dataclass(frozen=True)
@@ -224,11 +229,14 @@ class QueueApi:
         except Unreachable as error:
             _log.warning("temporal_unavailable", error=str(error))
             raise TEMPORAL_AWAY from error
-        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
+        except (RPCError, TimeoutError) as error:
             _log.warning("act_not_answered", draft=draft_id, act=act.act, error=str(error))
             raise UNCLEAR from error
-        except WorkflowUpdateFailedError as error:
-            answer = await self._impossible(draft_id, error)
+        except Refused as error:
+            if not isinstance(error.__cause__, WorkflowUpdateFailedError):  # nobody answered
+                _log.warning("act_not_answered", draft=draft_id, act=act.act, error=str(error))
+                raise UNCLEAR from error
+            answer = await self._impossible(draft_id, error.__cause__)
         _log.info("acted", draft=draft_id, act=act.act, by=act.by, taken=answer.taken)
         return ActAnswer(draft=draft_id, **answer.model_dump())
 

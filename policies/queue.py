@@ -105,14 +105,14 @@ def judge(draft: Draft, act: AnyAct, case: Case) -> Judged:
 
 def _not_now(draft: Draft, act: AnyAct, actor: Actor) -> tuple[str, ...]:
     """Refuse who may not act so, and what makes no sense in the draft's state."""
-    if isinstance(act, Returned) and actor.name != ENGINE:
-        return ("only the posting itself returns a draft",)
+    if isinstance(act, Returned) != (actor.name == ENGINE):
+        return ("the posting itself returns a draft, and does nothing else to it",)
     allowed = _TAKES.get(type(act), OPEN)
     if draft.state not in allowed:
         states = " or ".join(sorted(allowed))
         return (f"it is {draft.state}, and {act.act} takes a draft that is {states}",)
     roles = FINANCE if isinstance(act, Release | WriteDown | Reject) else REVIEWERS
-    if actor.name != ENGINE and not actor.roles & roles:
+    if not isinstance(act, Returned) and not actor.roles & roles:
         needed = " or ".join(sorted(roles))
         return (f"{actor.name} has not the role for {act.act}: {needed}",)
     return ()
@@ -438,7 +438,7 @@ def _changed(draft: Draft, actor: Actor) -> Draft:
 
 
 def _with(preparers: Sequence[str], actor: Actor) -> tuple[str, ...]:
-    added = () if actor.name == ENGINE or actor.is_among(preparers) else (actor.name,)
+    added = () if actor.is_among(preparers) else (actor.name,)
     return (*preparers, *added)
 
 

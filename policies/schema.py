@@ -186,9 +186,7 @@ def disagreements(
     if billing is not None:
         yield from billing_disagreements(billing, frozenset(entities), frozenset(sold))
     if invoicing is not None:
-        sells = {
-            code: tax[code].categories if tax and code in tax else None for code in entities
-        }
+        sells = {code: tax[code].categories if tax and code in tax else None for code in entities}
         yield from invoicing_disagreements(invoicing, sells)
 
 

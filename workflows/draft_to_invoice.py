@@ -94,9 +94,11 @@ class DraftToInvoice:
 
     @act.validator
     def check_act(self, act: ActOnDraft) -> None:
-        """Refuse an act on another draft; all else is judged where it is put down."""
+        """Refuse an act on another draft, or of the posting; the store judges all else."""
         if act.draft != self._draft:
             raise ValueError(f"this is draft {self._draft}, not {act.draft}")
+        if isinstance(act.act, Returned):
+            raise ValueError("only the posting itself returns a draft")
 
     @workflow.signal
     def look(self) -> None:

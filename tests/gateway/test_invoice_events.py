@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import NotFound
+from adapters.errors import ContractBroken, NotFound
 from canonical.billing import PsaChange
 from canonical.ids import milestone_to_invoice_id
 from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
@@ -121,6 +121,8 @@ class FakePsa:
         return ()
 
     async def read_milestone(self, milestone_id: str) -> Any:
+        if milestone_id == "odd":
+            raise ContractBroken("it has no amount")
         if milestone_id == "gone":
             raise NotFound("gone", vendor="kantata", operation="read")
         project = "billed" if milestone_id == "31" else "internal"
@@ -140,7 +142,13 @@ def change(event_id: str, milestone: str, *, own: bool = False) -> PsaChange:
 
 async def test_the_feed_tells_of_milestones_of_billed_projects(store: Store) -> None:
     psa = FakePsa(
-        [change("1", "31"), change("2", "32"), change("3", "gone"), change("4", "31", own=True)]
+        [
+            change("1", "31"),
+            change("2", "32"),
+            change("3", "gone"),
+            change("4", "31", own=True),
+            change("5", "odd"),
+        ]
     )
 
     async def bills(project: str) -> bool:
@@ -149,7 +157,9 @@ async def test_the_feed_tells_of_milestones_of_billed_projects(store: Store) -> 
     feed = PsaFeed("kantata", psa, store, bills)  # type: ignore[arg-type]  # stands in for it
     told = [event async for event in feed.read(NOW, NOW)]
     assert [(each.id, each.kind, each.subject, each.body) for each in told] == [
-        ("1", "com.dealthread.milestones.changed", "31", b'{"milestones": ["31"]}')
+        ("1", "com.dealthread.milestones.changed", "31", b'{"milestones": ["31"]}'),
+        # What can't be read parks its own saga.
+        ("5", "com.dealthread.milestones.changed", "odd", b'{"milestones": ["odd"]}'),
     ]
     await store.inbox.put([from_feed(told[0])])
     async with store.inbox.batch(10) as batch:

@@ -10,12 +10,13 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from canonical.drafts import Draft, DraftState, HoldLines
+from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, HoldLines
 from gateway.app import Parts, make_app
 from gateway.callers import Callers
 from gateway.queue_api import BODY_MAX, Desk, QueueParts
 from gateway.temporal_link import TemporalLink
 from operations.config import PersonConfig, PersonRole
+from operations.people import Refused
 from operations.queue import QueueDesk
 from operations.servers import Unreachable
 from store import Store
@@ -260,6 +261,20 @@ async def test_without_temporal_acts_wait_and_all_else_goes_on(
     assert (await looking.get("/queue", headers=as_(VIEWER))).is_success
     assert (await gateway.send(stripe())).is_success
     assert (await store.drafts.get(draft.id)).version == draft.version
+
+
+async def test_an_act_that_nobody_answers_may_still_be_taken(store: Store) -> None:
+    class Silent:
+        async def act(self, draft: str, act: AnyAct, act_id: str = "") -> DraftAnswer:
+            raise Refused(f"No worker took {act.act} {act_id} of {draft} in time.")
+
+    async def desk() -> Desk:
+        return Silent()
+
+    (draft, *_) = await three_drafts(store)
+    async with opened(store, desk) as http:
+        answer = await http.post(f"{path(draft)}/acts", json={"act": "review"}, headers=as_("ada"))
+    assert (answer.status_code, answer.json()["reason"]) == (503, "no_answer")
 
 
 async def test_temporal_is_connected_once_and_tried_again_after_a_failure(world: World) -> None:

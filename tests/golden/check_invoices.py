@@ -383,6 +383,7 @@ class _Invoices:
             "credited": sum((sum(each, Decimal(0)) for each in notes), Decimal(0)),
             "outstanding": _sum(each["remaining"] for each in mine),
         }
+        figures["before_invoices"] = figures["opening"] + figures["rated"] - figures["written_off"]
         figures["invoiced"] = figures["billed"] - figures["credited"]
         figures["closing"] = (
             figures["opening"]

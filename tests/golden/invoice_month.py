@@ -95,6 +95,8 @@ class Seen:
     opening: dict[str, Decimal] = field(default_factory=dict)
     handed_over: dict[str, Decimal] = field(default_factory=dict)
     """Unbilled once November's work was handed over."""
+    before_invoices: dict[str, Decimal] = field(default_factory=dict)
+    """Unbilled once drafts were released, and nothing was issued yet."""
     finances: dict[str, DealFinances] = field(default_factory=dict)
     invoices: dict[str, TrackedInvoice] = field(default_factory=dict)
     lines: dict[tuple[str, str], ContractStanding] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Month:
         await self._look("drafted")
         await self._act_and_release(1)
         await self._look("released")
+        self.seen.before_invoices = await self._unbilled()
         await self._post(1)
         await self._look("invoiced")
         await self._credit()

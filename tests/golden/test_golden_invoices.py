@@ -12,6 +12,8 @@ import pytest_asyncio
 from canonical.drafts import DraftLine, LineState
 from canonical.money import Money
 from canonical.schedule_facts import LineKind, ScheduledLine
+from policies.bundle import load_bundle
+from policies.drafting import groups_of
 from store import make_store
 from tests.golden.invoice_files import Row, draft_rows, lines_of, table
 from tests.golden.invoice_month import Month, Seen
@@ -216,6 +218,13 @@ def test_only_a_rebill_opens_another_cycle(seen: Seen, name: str) -> None:
     assert len(seen.credits[name].opened) == len(wanted)
 
 
+def test_a_rebill_is_an_invoice_of_its_own_beside_other_work(seen: Seen) -> None:
+    again = seen.opened["K3"]
+    others = [each.model_copy(update={"cycle": 1, "in_review": False}) for each in again]
+    groups = groups_of([*again, *others], load_bundle())
+    assert [{each.cycle for each in group.billables} for group in groups] == [{1}, {2}]
+
+
 # What is left of everything.
 
 
@@ -272,6 +281,7 @@ def test_month_ends_as_by_hand(seen: Seen, row: Row) -> None:
     assert {
         "opening": seen.opening[name],
         "rated": seen.handed_over[name] - seen.opening[name],
+        "before_invoices": seen.before_invoices[name],
         "billed": sum((seen.invoices[draft].net.amount for draft in drafts), Decimal(0)),
         "written_off": sum((each.amount for each in off), Decimal(0)),
         "reopened": sum((line.amount.amount for line in again), Decimal(0)),

@@ -328,6 +328,14 @@ def test_nobody_but_the_engine_returns_a_draft() -> None:
     assert decide(released, act, CONTROLLER).refused
 
 
+def test_nobody_releases_in_the_engines_name() -> None:
+    of = three_lines()
+    for act in (release(of), Reject(by=ENGINE, because="x")):
+        assert decide(of, act, Actor(ENGINE)).refused == (
+            "the posting itself returns a draft, and does nothing else to it",
+        )
+
+
 def test_a_released_draft_takes_no_other_act() -> None:
     of = three_lines()
     released = decide(of, release(of)).draft
