@@ -18,6 +18,7 @@ Vendors = Mapping[str, tuple[str, Mapping[str, str]]]
 
 WORKER_GRACE_SECONDS: Final = 25
 POLL_SECONDS: Final = 1
+INVOICE_POLL_SECONDS: Final = 5
 ACCOUNT: Final = "demo"
 """The account at every simulator which the stack's connections sign in to."""
 EVENTS_FILE: Final = "kantata_events"
@@ -82,7 +83,14 @@ def write_configuration(
     tables: list[Table] = [
         ("temporal", {"address": f"{HOST}:{ports.temporal}", "namespace": "default"}),
         ("worker", {"health_port": ports.worker, "grace_seconds": WORKER_GRACE_SECONDS}),
-        ("gateway", {"port": ports.gateway, "poll_seconds": POLL_SECONDS}),
+        (
+            "gateway",
+            {
+                "port": ports.gateway,
+                "poll_seconds": POLL_SECONDS,
+                "invoice_poll_seconds": INVOICE_POLL_SECONDS,
+            },
+        ),
         ("ui", {"base_url": f"http://{HOST}:{ports.temporal_ui}"}),
         *((f"people.{name}", {"roles": list(roles)}) for name, roles in PEOPLE.items()),
     ]

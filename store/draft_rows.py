@@ -78,13 +78,18 @@ _KEEP = text(f"""
         AND (member.part = given.part OR member.fee = given.fee)
         AND (NOT member.live OR member.written_down <> given.written_down)
 """)  # noqa: S608 - a constant
-_TAKE = text(f"""
+# In the order in which a line bills: a credit of a line falls on them in that order.
+_TAKE = text("""
     INSERT INTO draft_members (draft, number, part, fee, amount, written_down, live)
-    SELECT given.*, true FROM {_GIVEN_MEMBERS}
+    SELECT given.draft, given.number, given.part, given.fee, given.amount, given.written_down, true
+    FROM ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb)) AS (draft text, number integer,
+        part bigint, fee bigint, amount numeric, written_down numeric)) WITH ORDINALITY
+        AS given(draft, number, part, fee, amount, written_down, place)
     WHERE NOT EXISTS (SELECT FROM draft_members AS member WHERE member.draft = given.draft
         AND member.number = given.number
         AND (member.part = given.part OR member.fee = given.fee))
-""")  # noqa: S608 - a constant
+    ORDER BY given.place
+""")
 
 _AMOUNTS = text("""
     SELECT 'part' AS kind, id, amount FROM parts WHERE id = ANY(CAST(:parts AS bigint[]))

@@ -46,6 +46,7 @@ ACTS_MAX = 500
 """After so many acts the history is begun anew."""
 COMPLETED = frozenset({Outcome.COMPLETED, Outcome.COMPLETED_WITH_RESIDUE})
 ENGINE = "dealthread"
+RETURNED = "returned"
 
 
 @workflow.defn
@@ -97,7 +98,7 @@ class DraftToInvoice:
         """Refuse an act on another draft, or of the posting; the store judges all else."""
         if act.draft != self._draft:
             raise ValueError(f"this is draft {self._draft}, not {act.draft}")
-        if isinstance(act.act, Returned):
+        if act.act.act == RETURNED:
             raise ValueError("only the posting itself returns a draft")
 
     @workflow.signal

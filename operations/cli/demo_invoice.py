@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Final
 
 from pydantic import BaseModel, JsonValue
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from canonical.drafts import (
     ClientPo,
@@ -19,17 +18,13 @@ from canonical.drafts import (
     Release,
     Review,
 )
-from canonical.ids import invoice_id
-from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
 from embedded.configuration import ACCOUNT
 from operations.cli.demo_week import until
 from operations.composition import Office
 from operations.queue import PREFIX
-from operations.sagas import SAGA_QUEUE
 from simulators.kit.control import Control
-from workflows.invoice_lifecycle import InvoiceLifecycle
 
 REVIEWER: Final = "olivia"
 CHANGER: Final = "frank"
@@ -70,7 +65,6 @@ async def invoice_week(office: Office, control: Control, project_id: str) -> Inv
     _taken(await _release(office, draft.id, RELEASER))
     issued = await until(lambda: _issued(office, draft.id), f"the invoice of {draft.id}")
     await _pay(control, issued)
-    await _look(office, issued)
     settled = await until(lambda: _settled(office, issued), "the payment")
     return await _told(office, control, draft.id, settled, "; ".join(refused.reasons))
 
@@ -128,21 +122,6 @@ async def _pay(control: Control, invoice: TrackedInvoice) -> None:
         "apply": {"items": [line]},
     }
     await control.put_record("netsuite", ACCOUNT, "customerPayment", fields)
-
-
-async def _look(office: Office, invoice: TrackedInvoice) -> None:
-    """Say that something about the invoice changed, as the poll of the ERP does."""
-    key = InvoiceKey(connection=invoice.record.system, invoice_id=invoice.record.id)
-    await office.queue.client.start_workflow(
-        InvoiceLifecycle.run,
-        LifecycleInput(of=key),
-        id=invoice_id(key.connection, key.invoice_id),
-        task_queue=SAGA_QUEUE,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        start_signal="look",
-        start_signal_args=[LookAgain()],
-    )
 
 
 async def _settled(office: Office, invoice: TrackedInvoice) -> TrackedInvoice | None:

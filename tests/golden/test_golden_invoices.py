@@ -189,11 +189,7 @@ def test_credit_takes_back_what_it_should(seen: Seen, name: str) -> None:
     assert (standing.state, standing.note_id) == ("credited", rows[0]["note"])
 
 
-# What a draft bills is put down in whatever order the database joins it, so this may pass by luck.
-UNORDERED = pytest.mark.xfail(strict=False, reason="falls on what a line bills in no fixed order")
-
-
-@pytest.mark.parametrize("name", [pytest.param("K1", marks=UNORDERED), *CREDITS[1:]])
+@pytest.mark.parametrize("name", CREDITS)
 def test_credit_falls_on_what_the_line_bills_in_its_order(seen: Seen, name: str) -> None:
     rows = [row for row in table("credits") if row["credit"] == name]
     draft = rows[0]["draft"]
