@@ -20,7 +20,7 @@ from canonical.lifecycle import DraftedCredit, TrackedInvoice
 from canonical.saga import CloseWorkItem, OpenWorkItem, WorkItem, WorkItemKind
 from policies.bundle import Bundle
 from policies.credits import may_approve, may_refuse, native_credits
-from policies.queue import Actor
+from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
 from store.errors import Conflict, NotFound

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from activities.failures import final
 from activities.registration import implements
 from canonical import activities as ref
+from canonical.draft_acts import ActOnDraft, DraftAnswer, Merge
 from canonical.draft_to_invoice import (
     Assembled,
     AssembleDrafts,
@@ -19,21 +20,15 @@ from canonical.draft_to_invoice import (
     DraftStanding,
     EscalateReview,
 )
-from canonical.drafts import (
-    ActOnDraft,
-    Billable,
-    Draft,
-    DraftAnswer,
-    DraftState,
-    Merge,
-)
+from canonical.drafts import Billable, Draft, DraftState
 from canonical.failures import FailureDetail, FailureKind
 from canonical.invoice_lifecycle import OpenLook
 from canonical.time_to_billing import OpenedRun
 from policies.bundle import Bundle
 from policies.drafting import Group, draft_of, groups_of, is_due
 from policies.preflight import Standing
-from policies.queue import ENGINE, Actor, Case, Judged, judge
+from policies.queue import judge
+from policies.queue_case import ENGINE, Actor, Case, Judged
 from store import Store
 from store.draft_change import Change, LockedDrafts
 from store.errors import Conflict, NotFound, StoreError

@@ -13,11 +13,11 @@ from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
 from adapters.errors import NotFound
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical import activities as ref
-from canonical.drafts import Fee
 from canonical.engagement import ContractLine, Engagement
 from canonical.failures import FailureDetail, FailureKind, StepFailed
+from canonical.fees import Fee
 from canonical.ids import Role
 from canonical.invoicing import PsaMilestone
 from canonical.milestone_to_invoice import (

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from adapters.errors import Unsupported
 from adapters.invoicing import BillingEngine, Invoicing, Ledger
-from adapters.ports import Connected, Crm, Erp, Hcm, Psa
+from adapters.ports import Connected, Crm, Erp, Hcm
+from adapters.psa_port import Psa
 
 P = TypeVar("P")
 

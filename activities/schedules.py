@@ -13,8 +13,8 @@ from canonical.bill_schedules import (
     BillSchedulesInput,
     ScheduledLines,
 )
-from canonical.drafts import Fee
 from canonical.engagement import ContractLine, Engagement
+from canonical.fees import Fee
 from policies.bundle import Bundle
 from policies.schedules.due import due
 from policies.schedules.known import FactsRefused

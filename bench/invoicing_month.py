@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from bench.billing_projects import ERP, FIRST_CLIENT, FIRST_JOB, PSA, Project
 from bench.servers import Servers
 from bench.sides import in_flight
+from canonical.client_pos import ClientPo
 from canonical.deal import ContractLineType
-from canonical.drafts import ClientPo
 from canonical.engagement import BillingMethod, ContractLine, Engagement
 from canonical.money import Money
 from canonical.provisioning import Dimensions

@@ -25,7 +25,8 @@ from bench.servers import Servers
 from bench.sides import in_flight
 from bench.throughput import IN_FLIGHT
 from bench.usage import measured
-from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, Review
+from canonical.draft_acts import AnyAct, DraftAnswer, Review
+from canonical.drafts import Draft, DraftState
 from canonical.ids import milestone_to_invoice_id, posting_id
 from canonical.milestone_to_invoice import MilestoneInput
 from canonical.saga import Outcome, SagaResult

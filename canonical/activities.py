@@ -28,6 +28,7 @@ from canonical.credit_invoice import (
     OpenCredit,
     PlanCredit,
 )
+from canonical.draft_acts import ActOnDraft, DraftAnswer
 from canonical.draft_to_invoice import (
     Assembled,
     AssembleDrafts,
@@ -46,7 +47,6 @@ from canonical.draft_to_invoice import (
     Verification,
     VerifyDraft,
 )
-from canonical.drafts import ActOnDraft, DraftAnswer
 from canonical.invoice_lifecycle import (
     Look,
     Looked,

@@ -7,8 +7,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from canonical.deal import Address
-from canonical.drafts import FeeSource
 from canonical.entries import Entry, EntryRef
+from canonical.fees import FeeSource
 from canonical.invoicing import IssuedLine
 from canonical.model import CanonicalModel
 from canonical.money import Money

@@ -1,6 +1,6 @@
 """Inputs and plan of MilestoneToInvoice."""
 
-from canonical.drafts import Fee
+from canonical.fees import Fee
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.provisioning import StepRequest

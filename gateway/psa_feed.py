@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from adapters.errors import ContractBroken, NotFound, Unsupported
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.billing import PsaChange
 from canonical.entries import Entry, EntryKind, EntryRef
 from gateway.pollers import FEED, FeedEvent

@@ -21,7 +21,8 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, Release
+from canonical.draft_acts import AnyAct, DraftAnswer, Release
+from canonical.drafts import Draft, DraftState
 from gateway.answers import Problem, headers, problem
 from gateway.callers import Caller, Callers
 from gateway.deliveries import Refusal

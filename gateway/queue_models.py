@@ -19,7 +19,8 @@ from pydantic import (
     computed_field,
 )
 
-from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, Returned
+from canonical.draft_acts import AnyAct, DraftAnswer, Returned
+from canonical.drafts import Draft, DraftState
 from canonical.money import Money
 from gateway.answers import Problem
 from gateway.deliveries import Refusal

@@ -19,7 +19,7 @@ from temporalio.common import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.errors import AdapterError
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.entries import EntryKind, EntryRef
 from canonical.ids import VENDOR_ID_PATTERN, milestone_to_invoice_id, time_to_billing_id
 from canonical.milestone_to_invoice import MilestoneInput

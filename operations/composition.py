@@ -30,7 +30,7 @@ from activities.schedules import ScheduleActivities
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from adapters.registry import build_adapter, full_record_id
 from canonical.failures import StepFailed
 from canonical.ids import Role
@@ -46,7 +46,7 @@ from operations.servers import check_store
 from operations.servers import connect_temporal as connect_temporal  # composition roots
 from policies.bundle import Bundle, load_bundle
 from policies.periods import billing_period
-from policies.queue import Actor
+from policies.queue_case import Actor
 from store import Store, make_store
 from workflows.registry import PIVOTS
 

@@ -31,7 +31,7 @@ from operations.config_models import (
     config_folder,
 )
 from operations.config_secrets import secrets_in_toml, with_secrets
-from policies.queue import ENGINE
+from policies.queue_case import ENGINE
 
 __all__ = [
     "Config",

@@ -34,7 +34,7 @@ from operations.native_credits import explain_credit
 from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE, TAKEN_WITHIN
 from policies.credits import may_ask, native_credits
-from policies.queue import Actor
+from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
 from store.errors import NotFound

@@ -12,7 +12,7 @@ from canonical.records import RecordRef
 from canonical.saga import CloseWorkItem, WorkItemKind
 from operations.people import Refused, short
 from policies.credits import may_explain, native_credits, net_of, work_out
-from policies.queue import Actor
+from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
 from store.errors import NotFound

@@ -18,8 +18,9 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
+from canonical.draft_acts import ActOnDraft, AnyAct, DraftAnswer, Release
 from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
-from canonical.drafts import ActOnDraft, AnyAct, Draft, DraftAnswer, DraftState, Release
+from canonical.drafts import Draft, DraftState
 from operations.people import Refused, short
 from operations.sagas import ANSWER_WITHIN, SAGA_QUEUE
 from store import Store

@@ -15,7 +15,8 @@ from canonical.lifecycle import CreditPart, DraftedCreditLine, LeftToCredit, Tra
 from canonical.money import Money
 from policies.arithmetic import product
 from policies.invoicing_schema import Invoicing
-from policies.queue import FINANCE, REVIEWERS, Actor
+from policies.queue import FINANCE, REVIEWERS
+from policies.queue_case import Actor
 
 CREDITABLE: Final = frozenset({InvoiceStatus.OPEN, InvoiceStatus.SETTLED})
 ROUNDED: Final = 1

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from canonical.drafts import ContractStanding, Fee, FeeSource, FeeStanding, FeeState
 from canonical.engagement import ContractLine, Engagement
+from canonical.fees import ContractStanding, Fee, FeeSource, FeeStanding, FeeState
 from canonical.invoicing import PsaMilestone
 from canonical.money import Money
 from policies.invoicing_schema import Invoicing, PriorUnpaid

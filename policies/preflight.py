@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from canonical.drafts import BillableRef, Draft, PoBasis, PoStanding
+from canonical.client_pos import PoBasis, PoStanding
+from canonical.drafts import BillableRef, Draft
 from policies.invoicing_schema import Invoicing
 
 

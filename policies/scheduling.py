@@ -3,8 +3,8 @@
 from datetime import datetime
 from decimal import Decimal
 
-from canonical.drafts import Fee, FeeSource
 from canonical.engagement import ContractLine, Engagement
+from canonical.fees import Fee, FeeSource
 from canonical.schedule_facts import ScheduledLine
 from policies.billing_schema import EntityBilling
 from policies.periods import billing_period

@@ -13,9 +13,10 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import Billable, BillableKind, BillableRef, Fee
+from canonical.drafts import Billable, BillableKind, BillableRef
 from canonical.engagement import ContractLine
 from canonical.entries import EntryKind, EntryRef
+from canonical.fees import Fee
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.rating import Rated

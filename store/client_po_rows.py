@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import ClientPo, PoStanding
+from canonical.client_pos import ClientPo, PoStanding
 from canonical.money import Money
 from store.billing_session import PoKey, po_rows
 from store.database import AnyRow

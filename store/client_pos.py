@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import ClientPo, Draft, PoStanding
+from canonical.client_pos import ClientPo, PoStanding
+from canonical.drafts import Draft
 from store.audit import ENGINE
 from store.billing_session import PoKey, begin, count_pos, lock_pos, note
 from store.client_po_rows import standing, standings

@@ -7,7 +7,8 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import BillableKind, BillableRef, Fee
+from canonical.drafts import BillableKind, BillableRef
+from canonical.fees import Fee
 from canonical.money import Money
 from canonical.rating import Rated
 from store.billing_session import ids_of, lock_members

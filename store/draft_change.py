@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from canonical.drafts import BillableRef, Draft, DraftAnswer, PoStanding
+from canonical.client_pos import PoStanding
+from canonical.draft_acts import DraftAnswer
+from canonical.drafts import BillableRef, Draft
 
 
 @dataclass(frozen=True)

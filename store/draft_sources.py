@@ -7,8 +7,9 @@ from sqlalchemy import ForeignKeyConstraint, Table, text
 
 from canonical.deal import Address
 from canonical.draft_to_invoice import ConfirmShare
-from canonical.drafts import BillableKind, BillableRef, Fee
+from canonical.drafts import BillableKind, BillableRef
 from canonical.entries import EntryKind, EntryRef
+from canonical.fees import Fee
 from canonical.ids import opportunity_to_project_id
 from canonical.invoice_lifecycle import InvoiceKey
 from canonical.invoicing import ConfirmedEntries, ConfirmInvoice

@@ -10,14 +10,8 @@ from datetime import UTC, date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import (
-    Billable,
-    BillableKind,
-    BillableRef,
-    Draft,
-    DraftAnswer,
-    DraftState,
-)
+from canonical.draft_acts import DraftAnswer
+from canonical.drafts import Billable, BillableKind, BillableRef, Draft, DraftState
 from store.audit import ENGINE
 from store.billables import LIMIT, billables
 from store.billing_session import (

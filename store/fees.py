@@ -10,7 +10,7 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import ContractStanding, Fee, FeeSource, FeeStanding, FeeState
+from canonical.fees import ContractStanding, Fee, FeeSource, FeeStanding, FeeState
 from canonical.money import Money
 from store.audit import ENGINE
 from store.billing_session import begin, note

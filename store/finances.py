@@ -7,8 +7,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.drafts import BillableRef, Draft, DraftLine, Fee
+from canonical.drafts import BillableRef, Draft, DraftLine
 from canonical.entries import Entry
+from canonical.fees import Fee
 from canonical.invoicing import DealFinances
 from canonical.lifecycle import InvoicedLine, InvoiceState, TrackedInvoice
 from canonical.model import CanonicalModel

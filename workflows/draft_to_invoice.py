@@ -18,6 +18,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
+    from canonical.draft_acts import ActOnDraft, DraftAnswer, Returned
     from canonical.draft_to_invoice import (
         DraftInput,
         DraftResult,
@@ -26,13 +27,7 @@ with workflow.unsafe.imports_passed_through():
         PostingEnded,
         PostingInput,
     )
-    from canonical.drafts import (
-        LIVE_STATES,
-        ActOnDraft,
-        DraftAnswer,
-        DraftState,
-        Returned,
-    )
+    from canonical.drafts import LIVE_STATES, DraftState
     from canonical.ids import invoice_id, posting_id
     from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput
     from canonical.saga import Outcome

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from canonical.drafts import ClientPo
+from canonical.client_pos import ClientPo
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import open_office

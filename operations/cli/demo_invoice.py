@@ -9,15 +9,9 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from canonical.drafts import (
-    ClientPo,
-    Draft,
-    DraftAnswer,
-    DraftState,
-    EditNarrative,
-    Release,
-    Review,
-)
+from canonical.client_pos import ClientPo
+from canonical.draft_acts import DraftAnswer, EditNarrative, Release, Review
+from canonical.drafts import Draft, DraftState
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
 from embedded.configuration import ACCOUNT

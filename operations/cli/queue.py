@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from canonical.drafts import (
+from canonical.draft_acts import (
     AnyAct,
     DeferLines,
-    Draft,
     DraftAnswer,
-    DraftState,
     EditNarrative,
     HoldLines,
-    LineState,
     Merge,
     ProposeWriteDown,
     Reject,
@@ -21,6 +18,7 @@ from canonical.drafts import (
     Split,
     WriteDown,
 )
+from canonical.drafts import Draft, DraftState, LineState
 from canonical.money import Money
 from operations.cli.days import day_of
 from operations.cli.invoice_files import PdfFile, Template, draft_pdf

@@ -18,7 +18,8 @@ from pypdf import PdfReader
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from canonical.drafts import Draft, DraftState, EditNarrative
+from canonical.draft_acts import EditNarrative
+from canonical.drafts import Draft, DraftState
 from canonical.engagement import BillingMethod
 from canonical.entries import Entry, EntryKind
 from canonical.evidence import EvidenceLine, EvidencePerson, VendorCall

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.billing import Reservation, ReserveEntries
 from canonical.entries import Entry, EntryKind, EntryRef
 from canonical.ids import external_id

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pydantic import JsonValue
 
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.deal import Address, ContractLineType
 from canonical.ids import external_id
 from canonical.money import Money

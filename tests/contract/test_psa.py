@@ -14,7 +14,7 @@ from adapters.errors import (
     OutcomeUnknown,
     UndoRefused,
 )
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.ids import ExternalId
 from canonical.records import RecordRef, UndoReceipt, UndoResult, WriteOutcome
 from simulators.kit import FaultKind

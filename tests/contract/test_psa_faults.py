@@ -11,7 +11,7 @@ from adapters.errors import (
     Rejected,
     Transient,
 )
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.records import UndoReceipt, UndoResult
 from simulators.kit import FaultKind
 from simulators.kit.control import Control

@@ -9,7 +9,7 @@ import pytest_asyncio
 from pydantic import JsonValue
 
 from adapters.errors import Invalid, NotFound, Rejected, UndoRefused, Unsupported
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.entries import EntryKind, EntryRef
 from canonical.invoicing import ConfirmInvoice
 from canonical.records import UndoResult

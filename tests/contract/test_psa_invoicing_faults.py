@@ -15,7 +15,7 @@ from adapters.errors import (
     Transient,
     UndoRefused,
 )
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.invoicing import PsaInvoice
 from simulators.kit import FaultKind
 from simulators.kit.control import Control

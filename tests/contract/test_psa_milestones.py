@@ -8,7 +8,7 @@ import pytest_asyncio
 from pydantic import JsonValue
 
 from adapters.errors import Invalid, NotFound
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.billing import PsaChange
 from canonical.provisioning import PlannedMilestone, ProvisionMilestones
 from simulators.kit.control import Control

@@ -17,7 +17,7 @@ from adapters.errors import (
     UndoRefused,
     Unsupported,
 )
-from adapters.ports import Psa
+from adapters.psa_port import Psa
 from canonical.billing import PsaChange, Reservation, ReserveEntries
 from canonical.entries import Entry, EntryKind, EntryRef
 from canonical.ids import external_id

@@ -10,7 +10,8 @@ from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 
 from bench.invoicing_month import Flaw, bulk, month_end
 from bench.invoicing_round import PatientDesk
-from canonical.drafts import ActOnDraft, DraftAnswer, DraftState, Review
+from canonical.draft_acts import ActOnDraft, DraftAnswer, Review
+from canonical.drafts import DraftState
 from canonical.money import Money
 from policies.bundle import load_bundle
 from store import Store

@@ -14,7 +14,8 @@ from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState
+from canonical.draft_acts import AnyAct, DraftAnswer
+from canonical.drafts import Draft, DraftState
 from canonical.engagement import BillingMethod
 from gateway.app import Parts, make_app
 from gateway.callers import Callers

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from canonical.drafts import AnyAct, Draft, DraftAnswer, DraftState, HoldLines
+from canonical.draft_acts import AnyAct, DraftAnswer, HoldLines
+from canonical.drafts import Draft, DraftState
 from gateway.app import Parts, make_app
 from gateway.callers import Callers
 from gateway.queue_api import BODY_MAX, Desk, QueueParts

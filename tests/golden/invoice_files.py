@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
-from canonical.drafts import ClientPo
+from canonical.client_pos import ClientPo
 from canonical.engagement import Engagement
 from canonical.entries import Entry
 from canonical.invoicing import (

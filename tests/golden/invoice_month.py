@@ -15,24 +15,21 @@ from sqlalchemy import text
 from activities.drafting import DraftActivities
 from activities.schedules import ScheduleActivities
 from canonical.bill_schedules import BillProject
+from canonical.client_pos import PoStanding
 from canonical.credit_invoice import CreditedAmount
-from canonical.draft_to_invoice import AssembleDrafts, IssueInvoice
-from canonical.drafts import (
+from canonical.draft_acts import (
     ActOnDraft,
     AnyAct,
-    Billable,
-    BillableRef,
-    ContractStanding,
-    Draft,
     DraftAnswer,
-    DraftState,
     EditNarrative,
     HoldLines,
-    PoStanding,
     Release,
     Review,
     WriteDown,
 )
+from canonical.draft_to_invoice import AssembleDrafts, IssueInvoice
+from canonical.drafts import Billable, BillableRef, Draft, DraftState
+from canonical.fees import ContractStanding
 from canonical.ids import billing_run_id, credit_id
 from canonical.invoicing import CreditReason, DealFinances
 from canonical.lifecycle import DraftedCredit, TrackedInvoice
@@ -41,7 +38,7 @@ from policies.bundle import Bundle, load_bundle
 from policies.credits import may_approve, work_out
 from policies.invoice_states import settled_by, state_of
 from policies.issuing import differences, items_of, provision_of
-from policies.queue import Actor
+from policies.queue_case import Actor
 from policies.rating import Before, MasterData, rate
 from store import Store
 from store.credits import CreditStanding

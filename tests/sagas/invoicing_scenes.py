@@ -14,8 +14,9 @@ from temporalio.client import WorkflowHandle, WorkflowHistory
 
 from canonical.bill_schedules import BilledSchedules, BillSchedulesInput
 from canonical.credit_invoice import CreditAnswer, CreditVerb
+from canonical.draft_acts import DraftAnswer, Reject, Review, Split
 from canonical.draft_to_invoice import AssembleDrafts
-from canonical.drafts import Draft, DraftAnswer, DraftState, Reject, Review, Split
+from canonical.drafts import Draft, DraftState
 from canonical.engagement import BillingMethod, Engagement
 from canonical.ids import invoice_id, look_id
 from canonical.invoicing import CreditReason

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHandle
 
 from canonical.credit_invoice import CreditAnswer, CreditedAmount, CreditVerb
-from canonical.drafts import BillableRef, Draft, DraftState, Review, Split
+from canonical.draft_acts import Review, Split
+from canonical.drafts import BillableRef, Draft, DraftState
 from canonical.ids import external_id, posting_id, step_key
 from canonical.invoicing import ConfirmInvoice, CreditReason, RecordPayment
 from canonical.lifecycle import InvoiceState, TrackedInvoice

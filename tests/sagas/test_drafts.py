@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from canonical.drafts import DraftState, EditNarrative, HoldLines, Reject, Release, Review
+from canonical.draft_acts import EditNarrative, HoldLines, Reject, Release, Review
+from canonical.drafts import DraftState
 from tests.support.billing import amount, live
 from tests.support.invoicing import (
     assert_invoiced,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from canonical.drafts import ActOnDraft, Draft, DraftAnswer, DraftState, Release
+from canonical.draft_acts import ActOnDraft, DraftAnswer, Release
+from canonical.drafts import Draft, DraftState
 from canonical.entries import EntryKind, EntryRef
 from tests.support.billing import AT_PROJECT, STORY, start_run
 from tests.support.invoicing import assert_invoiced, contracted, posting, queued, release

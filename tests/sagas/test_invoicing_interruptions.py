@@ -11,7 +11,8 @@ import pytest
 from pydantic import JsonValue
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
-from canonical.drafts import Draft, DraftState, EditNarrative, Review
+from canonical.draft_acts import EditNarrative, Review
+from canonical.drafts import Draft, DraftState
 from canonical.ids import look_id
 from canonical.lifecycle import InvoiceState
 from canonical.saga import Outcome, SagaResult

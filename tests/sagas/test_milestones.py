@@ -9,7 +9,9 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from canonical.drafts import ClientPo, Draft, DraftState, LineState, Review
+from canonical.client_pos import ClientPo
+from canonical.draft_acts import Review
+from canonical.drafts import Draft, DraftState, LineState
 from canonical.ids import milestone_to_invoice_id
 from canonical.invoicing import PsaMilestone
 from canonical.milestone_to_invoice import MilestoneInput

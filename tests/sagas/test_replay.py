@@ -23,6 +23,7 @@ from canonical import activities as references
 from canonical.activities import ActivityRef
 from canonical.bill_schedules import BilledSchedules, BillSchedulesInput
 from canonical.credit_invoice import CreditAnswer, CreditInput, DecideCredit
+from canonical.draft_acts import ActOnDraft, DraftAnswer
 from canonical.draft_to_invoice import (
     Assembled,
     AssembleDrafts,
@@ -33,7 +34,6 @@ from canonical.draft_to_invoice import (
     ReadBack,
     ReadyCharges,
 )
-from canonical.drafts import ActOnDraft, DraftAnswer
 from canonical.failures import FailureDetail
 from canonical.invoice_lifecycle import LifecycleInput, LookAgain, LookEnded, LookInput
 from canonical.invoicing import Billee

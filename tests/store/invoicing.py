@@ -5,20 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from canonical.drafts import (
-    Billable,
-    BillableRef,
-    ClientPo,
-    Draft,
-    DraftAnswer,
-    DraftLine,
-    DraftState,
-    Fee,
-    FeeSource,
-    LineState,
-    PoBasis,
-)
+from canonical.client_pos import ClientPo, PoBasis
+from canonical.draft_acts import DraftAnswer
+from canonical.drafts import Billable, BillableRef, Draft, DraftLine, DraftState, LineState
 from canonical.engagement import BillingMethod, Engagement
+from canonical.fees import Fee, FeeSource
 from canonical.invoicing import Application, ApplicationKind, Invoice, InvoiceStatus, IssuedLine
 from canonical.money import Money
 from canonical.records import RecordRef

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from canonical.drafts import LineState, PoBasis
+from canonical.client_pos import PoBasis
+from canonical.drafts import LineState
 from canonical.invoicing import BillingHold
 from store import Store
 from store.database import Database

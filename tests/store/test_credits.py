@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from canonical.drafts import BillableRef, Draft, FeeState
+from canonical.drafts import BillableRef, Draft
+from canonical.fees import FeeState
 from canonical.invoicing import CreditNote, CreditReason
 from canonical.lifecycle import CreditPart, DraftedCredit, DraftedCreditLine
 from canonical.records import RecordRef

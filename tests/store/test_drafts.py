@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from canonical.drafts import BillableKind, DraftState, FeeSource, LineState
+from canonical.drafts import BillableKind, DraftState, LineState
+from canonical.fees import FeeSource
 from store import Store
 from store.database import Database
 from store.draft_change import Change, LockedDrafts

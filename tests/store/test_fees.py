@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from canonical.drafts import FeeSource, FeeState
+from canonical.fees import FeeSource, FeeState
 from store import Store
 from store.database import Database
 from store.errors import Conflict, NotFound

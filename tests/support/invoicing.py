@@ -8,7 +8,8 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from canonical.drafts import Draft, DraftAnswer, DraftState, Release, Review
+from canonical.draft_acts import DraftAnswer, Release, Review
+from canonical.drafts import Draft, DraftState
 from canonical.engagement import BillingMethod
 from canonical.ids import (
     external_id,

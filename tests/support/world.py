@@ -49,7 +49,7 @@ from operations.queue import QueueDesk
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
 from operations.workers import workflow_runner
 from policies.bundle import Bundle, load_bundle
-from policies.queue import Actor
+from policies.queue_case import Actor
 from simulators.kit import SimulatorStack
 from simulators.kit.control import Control
 from simulators.registry import load_vendors

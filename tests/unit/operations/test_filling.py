@@ -7,18 +7,11 @@ from typing import Any
 import pytest
 
 from canonical.deal import Address
-from canonical.drafts import (
-    BillableKind,
-    BillableRef,
-    Draft,
-    DraftLine,
-    DraftState,
-    Fee,
-    FeeSource,
-)
+from canonical.drafts import BillableKind, BillableRef, Draft, DraftLine, DraftState
 from canonical.engagement import BillingMethod
 from canonical.entries import Entry, EntryKind
 from canonical.evidence import EvidencePerson
+from canonical.fees import Fee, FeeSource
 from canonical.invoicing import IssuedLine
 from canonical.lifecycle import InvoicedLine, InvoiceState, TrackedInvoice
 from canonical.money import Money

@@ -32,7 +32,7 @@ from policies.credits import (
     not_creditable,
     work_out,
 )
-from policies.queue import Actor
+from policies.queue_case import Actor
 
 INVOICING = load_bundle(None).policies.invoicing
 RECORD = RecordRef(system="netsuite", type="invoice", id="9001")

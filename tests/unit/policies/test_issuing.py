@@ -4,15 +4,17 @@ from decimal import Decimal
 
 import pytest
 
+from canonical.draft_acts import WriteDown
 from canonical.draft_to_invoice import IssueInvoice
-from canonical.drafts import Draft, WriteDown
+from canonical.drafts import Draft
 from canonical.engagement import BillingMethod
 from canonical.invoicing import Invoice, InvoiceStatus, IssuedLine
 from canonical.records import RecordRef
 from policies.bundle import load_bundle
 from policies.issuing import charges_of, differences, items_of, provision_of, shares_of
 from policies.preflight import Standing
-from policies.queue import Actor, Case, judge
+from policies.queue import judge
+from policies.queue_case import Actor, Case
 from tests.support.drafts import NOW, TODAY, draft, fee, hours, money
 
 BUNDLE = load_bundle(None)

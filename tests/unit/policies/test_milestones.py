@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from canonical.deal import ContractLineType
-from canonical.drafts import ContractStanding, FeeStanding, FeeState
 from canonical.engagement import ContractLine, Engagement
+from canonical.fees import ContractStanding, FeeStanding, FeeState
 from canonical.invoicing import PsaMilestone
 from canonical.records import RecordRef
 from policies.bundle import load_bundle

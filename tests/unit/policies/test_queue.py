@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.drafts import (
+from canonical.client_pos import ClientPo, PoBasis, PoStanding
+from canonical.draft_acts import (
     AnyAct,
-    ClientPo,
     DeferLines,
-    Draft,
-    DraftState,
     EditNarrative,
     HoldLines,
-    LineState,
     Merge,
-    PoBasis,
-    PoStanding,
     ProposeWriteDown,
     Reject,
     Release,
@@ -29,9 +24,11 @@ from canonical.drafts import (
     Split,
     WriteDown,
 )
+from canonical.drafts import Draft, DraftState, LineState
 from policies.bundle import load_bundle
 from policies.preflight import Standing
-from policies.queue import ENGINE, Actor, Case, Judged, judge
+from policies.queue import judge
+from policies.queue_case import ENGINE, Actor, Case, Judged
 from tests.support.drafts import NOW, TODAY, draft, fee, hours, money
 
 BUNDLE = load_bundle(None)
