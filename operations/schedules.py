@@ -1,7 +1,9 @@
 """The Schedules that every installation has, created where they are missing."""
 
 import contextlib
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Final
 
 from temporalio.client import (
     Client,
@@ -16,58 +18,71 @@ from temporalio.client import (
 
 from canonical.bill_schedules import BillSchedulesInput
 from canonical.draft_to_invoice import AssembleDrafts
+from canonical.model import CanonicalModel
 from canonical.saga import SealAudit, Sweep
 from operations.sagas import SAGA_QUEUE
 from workflows.assemble_drafts import AssembleInvoiceDrafts
 from workflows.bill_schedules import BillSchedules
 from workflows.housekeeping import SealAuditTrail, SweepTerminated
 
-SWEEP_EVERY = timedelta(minutes=5)
-SEAL_EVERY = timedelta(hours=1)
-ASSEMBLE_EVERY = timedelta(minutes=10)
-BILL_EVERY = timedelta(hours=6)
+
+@dataclass(frozen=True)
+class Regular:
+    """A workflow that runs every so often; runs never overlap."""
+
+    id: str
+    run: Any
+    """The workflow's `run`."""
+    given: CanonicalModel
+    every: timedelta
+    summary: str
+
+
+REGULAR: Final = (
+    Regular(
+        "sweep-terminated-sagas",
+        SweepTerminated.run,
+        Sweep(),
+        timedelta(minutes=5),
+        "Look for terminated sagas",
+    ),
+    Regular(
+        "seal-audit-trail",
+        SealAuditTrail.run,
+        SealAudit(),
+        timedelta(hours=1),
+        "Seal the audit trail",
+    ),
+    Regular(
+        "assemble-invoice-drafts",
+        AssembleInvoiceDrafts.run,
+        AssembleDrafts(),
+        timedelta(minutes=10),
+        "Make drafts of what is due",
+    ),
+    Regular(
+        "bill-schedules",
+        BillSchedules.run,
+        BillSchedulesInput(),
+        timedelta(hours=6),
+        "Hand over what contracts make due",
+    ),
+)
 
 
 async def ensure_schedules(client: Client) -> None:
     """Create the Schedules; one that exists is left as an operator set it."""
-    sweep = ScheduleActionStartWorkflow(
-        SweepTerminated.run,
-        Sweep(),
-        id="sweep-terminated-sagas",
-        task_queue=SAGA_QUEUE,
-        static_summary="Look for terminated sagas",
-    )
-    seal = ScheduleActionStartWorkflow(
-        SealAuditTrail.run,
-        SealAudit(),
-        id="seal-audit-trail",
-        task_queue=SAGA_QUEUE,
-        static_summary="Seal the audit trail",
-    )
-    assemble = ScheduleActionStartWorkflow(
-        AssembleInvoiceDrafts.run,
-        AssembleDrafts(),
-        id="assemble-invoice-drafts",
-        task_queue=SAGA_QUEUE,
-        static_summary="Make drafts of what is due",
-    )
-    bill = ScheduleActionStartWorkflow(
-        BillSchedules.run,
-        BillSchedulesInput(),
-        id="bill-schedules",
-        task_queue=SAGA_QUEUE,
-        static_summary="Hand over what contracts make due",
-    )
-    for action, every in (
-        (sweep, SWEEP_EVERY),
-        (seal, SEAL_EVERY),
-        (assemble, ASSEMBLE_EVERY),
-        (bill, BILL_EVERY),
-    ):
+    for each in REGULAR:
         schedule = Schedule(
-            action=action,
-            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+            action=ScheduleActionStartWorkflow(
+                each.run,
+                each.given,
+                id=each.id,
+                task_queue=SAGA_QUEUE,
+                static_summary=each.summary,
+            ),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=each.every)]),
             policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
         )
         with contextlib.suppress(ScheduleAlreadyRunningError):
-            await client.create_schedule(action.id, schedule)
+            await client.create_schedule(each.id, schedule)

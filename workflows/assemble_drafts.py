@@ -4,16 +4,14 @@ Trigger: a Schedule, or a person who does not want to wait for it.
 """
 
 from temporalio import workflow
-from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
-    from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
+    from canonical.draft_to_invoice import Assembled, AssembleDrafts
 
 from datetime import timedelta
 
-from workflows.draft_to_invoice import DraftToInvoice
+from workflows.draft_to_invoice import look_after
 from workflows.options import STORE_RETRY
 
 PASSES_MAX = 20
@@ -40,22 +38,9 @@ class AssembleInvoiceDrafts:
                 summary="Make drafts of what is due",
             )
             for draft in found.drafts:
-                await self._look_after(draft)
+                await look_after(draft)
             made += found.drafts
             more = found.more
             if not more:
                 break
         return Assembled(drafts=tuple(made), more=more)
-
-    async def _look_after(self, draft: str) -> None:
-        try:
-            await workflow.start_child_workflow(
-                DraftToInvoice.run,
-                DraftInput(draft=draft),
-                id=draft,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary="Invoice draft",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("draft %s is looked after already", draft)

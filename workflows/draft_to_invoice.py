@@ -82,7 +82,7 @@ class DraftToInvoice:
         self._acts += 1
         answer = await call_store(ref.ACT_ON_DRAFT, act)
         for made in answer.made:
-            await self._start(made)
+            await look_after(made)
         for ended in answer.ended:
             await workflow.get_external_workflow_handle(ended).signal("look")
         self._changed = True
@@ -155,20 +155,6 @@ class DraftToInvoice:
         except TimeoutError:
             await call_store(ref.ESCALATE_REVIEW, EscalateReview(draft=self._draft))
 
-    async def _start(self, draft: str) -> None:
-        """Start the workflow of a draft that an act made; it outlives this one."""
-        try:
-            await workflow.start_child_workflow(
-                DraftToInvoice.run,
-                DraftInput(draft=draft),
-                id=draft,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary="Invoice draft",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("draft %s is looked after already", draft)
-
     async def _post(self, standing: DraftStanding) -> None:
         """Start the posting of this release, unless it runs already, and wait for its end."""
         number = standing.posting
@@ -199,3 +185,18 @@ class DraftToInvoice:
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("invoice %s is followed already", invoice.invoice_id)
+
+
+async def look_after(draft: str) -> None:
+    """Start the workflow of a draft, unless it runs already; it outlives the one that starts it."""
+    try:
+        await workflow.start_child_workflow(
+            DraftToInvoice.run,
+            DraftInput(draft=draft),
+            id=draft,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary="Invoice draft",
+        )
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("draft %s is looked after already", draft)
