@@ -65,7 +65,7 @@ class Saga(Desk, ABC, Generic[Plan]):
         self._stop = ""
         self._given_up = ""
         self._forward_only = False
-        self._pivot_in_flight = False
+        self._pivots_in_flight = 0
         self._closing: asyncio.Task[None] | None = None
         self._rows: dict[str, Row] = {}
         self._undos: list[Row] = []
@@ -197,13 +197,13 @@ class Saga(Desk, ABC, Generic[Plan]):
             request=request,
             adopt=row.adopt,
         )
-        self._pivot_in_flight |= step.pivot
+        self._pivots_in_flight += step.pivot
         try:
             return await call_vendor(
                 step.do, call, call.route, f"{row.label} in {call.route.connection}"
             )
         finally:
-            self._pivot_in_flight &= not step.pivot
+            self._pivots_in_flight -= step.pivot
 
     async def _failed(self, row: Row, failure: FailureDetail) -> Callable[[Any], Any] | None:
         """Park a failed step; None means try again, else what the skipped step stands for."""
@@ -287,7 +287,7 @@ class Saga(Desk, ABC, Generic[Plan]):
             return
         self._stop = reason
         self.board.notes.append(f"Asked to stop: {reason}.")
-        if not self._forward_only and not self._pivot_in_flight:
+        if not self._forward_only and not self._pivots_in_flight:
             self._close_generation()
 
     def _close_generation(self) -> None:
@@ -303,7 +303,7 @@ class Saga(Desk, ABC, Generic[Plan]):
     @property
     def must_stop(self) -> bool:
         """Whether the flow has to end here: asked to, and still allowed to."""
-        return bool(self._stop) and not self._forward_only and not self._pivot_in_flight
+        return bool(self._stop) and not self._forward_only and not self._pivots_in_flight
 
     def _stop_if_asked(self) -> None:
         if self._given_up:

@@ -124,10 +124,17 @@ class TestStart:
 
 
 @pytest.mark.parametrize("bad", ["x" * 10_000, "🚀", "a b"], ids=["long", "emoji", "space"])
-@pytest.mark.parametrize("command", ["status", "cancel", "trace", "approve", "resolve"])
+@pytest.mark.parametrize("command", ["status", "cancel", "approve", "resolve"])
 def test_what_can_be_no_id_is_refused(desk: Cli, command: str, bad: str) -> None:
     more = {"resolve": ["retry", "--as", "ada"], "approve": ["--as", "ada"]}.get(command, [])
     assert "is neither a work item, nor a saga's workflow id" in desk.refused(command, bad, *more)
+
+
+@pytest.mark.parametrize("bad", ["x" * 10_000, "🚀", "a b"], ids=["long", "emoji", "space"])
+def test_what_names_nothing_has_no_trace(desk: Cli, bad: str) -> None:
+    said = desk.refused("trace", bad)
+    assert len(said) < 300
+    assert "Nothing is known of" in said or "cannot be the name of any" in said
 
 
 @pytest.mark.parametrize("command", ["status", "cancel", "trace", "approve", "resolve"])

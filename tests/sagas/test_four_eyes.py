@@ -10,7 +10,14 @@ from canonical.draft_acts import ActOnDraft, DraftAnswer, Release
 from canonical.drafts import Draft, DraftState
 from canonical.entries import EntryKind, EntryRef
 from tests.support.billing import AT_PROJECT, STORY, start_run
-from tests.support.invoicing import assert_invoiced, contracted, posting, queued, release
+from tests.support.invoicing import (
+    assert_invoiced,
+    contracted,
+    posting,
+    queued,
+    release,
+    there,
+)
 from tests.support.world import ACTORS, World
 
 APPROVER = "cara"
@@ -115,6 +122,8 @@ async def test_who_approved_the_work_in_the_psa_does_not_release_its_invoice(
     assert (await world.store.drafts.get(draft.id)).state is DraftState.QUEUED
     answer = await release(world, draft, by="fiona")
     assert answer.taken, answer.reasons
-    assert (await world.result(posting(world, draft))).outcome == "completed"
+    posted = posting(world, draft)
+    await world.eventually(lambda: there(posted), "the posting")
+    assert (await world.result(posted)).outcome == "completed"
     await assert_invoiced(world, account, draft)
     assert await refusals(world, draft) == [APPROVER, APPROVER]
