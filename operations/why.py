@@ -59,8 +59,7 @@ NOBODY: Final = "nobody: it goes on by itself"
 
 def reasons(facts: Why, waiting: Waiting | None = None) -> list[Reason]:
     """Return every reason that stands between the entry and its invoice."""
-    found = [_waits(waiting)] if waiting is not None else []
-    found += [_held(hold) for hold in facts.holds]
+    found = [_held(hold) for hold in facts.holds]
     found += [
         Reason(text=f"{each.finding}: {each.detail}", who="finance looks into it")
         for each in facts.findings
@@ -70,6 +69,8 @@ def reasons(facts: Why, waiting: Waiting | None = None) -> list[Reason]:
         found.append(Reason(text=f"{text}: the run lets it go.", who=NOBODY))
     if not found or facts.parts:
         found += _state(facts)
+    if waiting is not None:
+        found.append(_waits(waiting))
     return found
 
 

@@ -168,12 +168,12 @@ def test_every_hold_and_finding_is_told_before_the_state() -> None:
     assert len(told) == 3  # "waits for the next run" would be wrong: it is held
 
 
-def test_a_change_that_waits_to_be_read_is_told_instead_of_what_was_read_before() -> None:
+def test_a_change_that_waits_to_be_read_is_told_after_what_was_read_before() -> None:
     facts = Why(ref=REF, state="unknown")
-    (told,) = reasons(facts, Waiting(project_id="5001", next_run_at=WHEN))
+    *_, told = reasons(facts, Waiting(project_id="5001", next_run_at=WHEN))
     assert told.text.endswith(f"the next billing run reads it, at {WHEN:%Y-%m-%d %H:%M:%S %Z}.")
     assert told.who.endswith("starter.py billing run 5001")
-    (told,) = reasons(facts, Waiting(project_id="5001", run_under_way=True))
+    *_, told = reasons(facts, Waiting(project_id="5001", run_under_way=True))
     assert "once the one under way has ended" in told.text
 
 
