@@ -214,7 +214,14 @@ class Saga(Desk, ABC, Generic[Plan]):
         if row.step.refusal_stops and refused:
             self.request_stop(failure.message)
         self._stop_if_asked()
-        decision = await self.park(row, failure, WorkItemKind.STEP)
+        try:
+            decision = await self.park(row, failure, WorkItemKind.STEP)
+        except RollBack:
+            if not self._another_pivot_passed(row):
+                raise
+            # What was decided is over: a pivot beside this one was done meanwhile.
+            row.round += 1
+            return None
         row.round += 1
         row.note = f"{decision.verb} by {decision.decided_by}" if decision.decided_by else ""
         return row.step.on_skip if decision.verb is Verb.SKIP else None

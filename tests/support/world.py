@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest_asyncio
 from pydantic import JsonValue, SecretStr
 from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -248,7 +249,14 @@ class World:
     async def result(self, handle: WorkflowHandle[Any, SagaResult]) -> SagaResult:
         """Return the saga's result, in bounded time."""
         async with asyncio.timeout(WAIT_SECONDS):
-            return await handle.result()
+            while True:
+                try:
+                    return await handle.result()
+                except RPCError as error:
+                    # What starts it may not have come to it yet.
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    await asyncio.sleep(0.1)
 
     async def live(self, account: str) -> dict[tuple[str, str, str], JsonValue]:
         """Return every live record of an account: (vendor, type, id) to its fields."""
