@@ -1,6 +1,6 @@
 """What PostInvoice does: look again, make charges ready, issue, read back, confirm in the PSA."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ from activities.attempt import attempt
 from activities.failures import again
 from activities.milestones import read_again
 from activities.ports import Ports
+from activities.posting_failures import NOT_POSTED_YET, invoice_differs, not_released
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
 from canonical import activities as ref
@@ -27,9 +28,9 @@ from canonical.draft_to_invoice import (
 )
 from canonical.drafts import BillableRef, Draft, DraftState
 from canonical.engagement import BillingMethod
-from canonical.failures import FailureDetail, FailureKind, StepFailed
+from canonical.failures import StepFailed
 from canonical.ids import ExternalId, client_key, external_id
-from canonical.invoicing import Billee, Invoice, ProvisionInvoice
+from canonical.invoicing import Billee, ProvisionInvoice
 from canonical.money import Money
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
 from canonical.saga import Route, StepCall, UndoCall
@@ -42,12 +43,6 @@ ON_ITS_WAY: Final = frozenset({DraftState.RELEASED, DraftState.INVOICED})
 """States of a draft in which its posting may plan, or plan anew: it may be issued already."""
 LOOK_AGAIN_SECONDS: Final = 5.0
 """Between two looks at an invoice that its system has not posted yet."""
-
-NOT_POSTED_YET = FailureDetail(
-    kind=FailureKind.RATE_LIMITED,
-    reason="not_posted_yet",
-    message="The issuing system has taken the invoice and has not posted it yet.",
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class IssuingActivities:
         async with attempt(store, call):
             draft = await store.drafts.get(request.draft)
             if draft.state not in ON_ITS_WAY or draft.posting != request.posting:
-                raise StepFailed(_not_released(draft, request.posting))
+                raise StepFailed(not_released(draft, request.posting))
             plan = await self._plan(draft)
             await store.sagas.save_plan(
                 call.workflow_id, call.generation, plan.model_dump_json(), plan.bundle
@@ -318,7 +313,7 @@ class IssuingActivities:
             wanted = provision_of(draft, _as_issue(draft))
             found = differences(wanted.lines, invoice)
             if found:
-                raise StepFailed(_differs(invoice, found))
+                raise StepFailed(invoice_differs(invoice, found))
             await store.invoices.posted(draft.id, request.posting, invoice, items_of(draft))
         tolerance = self._tax_tolerance(draft)
         return Posted(
@@ -388,26 +383,3 @@ def _portions(ids: tuple[ExternalId, ...]) -> list[tuple[ExternalId, ...]]:
 
 def _charges_record(request: ReadyCharges) -> RecordRef:
     return RecordRef(system=request.connection, type="charges", id=request.draft)
-
-
-def _not_released(draft: Draft, posting: int) -> FailureDetail:
-    return FailureDetail(
-        kind=FailureKind.REJECTED,
-        reason="not_released",
-        message=(
-            f"The draft is {draft.state} at release {draft.posting}, and this posting is of "
-            f"release {posting}: roll it back."
-        ),
-    )
-
-
-def _differs(invoice: Invoice, found: Sequence[str]) -> FailureDetail:
-    return FailureDetail(
-        kind=FailureKind.REJECTED,
-        reason="invoice_differs",
-        message=(
-            f"Invoice {invoice.number} is not what was released: {'; '.join(found[:10])}. "
-            "Correct it there, or credit it, and retry."
-        ),
-        system=invoice.record.system,
-    )

@@ -35,7 +35,7 @@ from policies.bundle import Bundle, load_bundle
 from store import Store, make_store
 
 TELLERS = 20
-WAIT_SECONDS = 1_200.0
+WAIT_SECONDS = 3_000.0
 LOOK_SECONDS = 0.2
 THOUSAND = 1000
 WHO = "fiona"

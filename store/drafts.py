@@ -65,10 +65,6 @@ _LIST = text("""
         AND (:reviewer = '' OR reviewer = :reviewer)
     ORDER BY made_at, id LIMIT :limit OFFSET :offset
 """)
-_DUE = text("""
-    SELECT id FROM drafts WHERE state = 'in_review' AND review_until <= :before
-    ORDER BY review_until, id LIMIT :limit
-""")
 
 _ACT = text("SELECT answer FROM draft_acts WHERE act_id = :act_id")
 _KEEP_ACT = text("""
@@ -189,11 +185,6 @@ class DraftStore:
         }
         rows = await self._database.rows(_LIST, values)
         return tuple(Draft.model_validate_json(row.document) for row in rows)
-
-    async def draft_ids_due(self, before: datetime, limit: int = 500) -> tuple[str, ...]:
-        """Return drafts whose review should have ended by then, longest overdue first."""
-        rows = await self._database.rows(_DUE, {"before": before, "limit": limit})
-        return tuple(row.id for row in rows)
 
     async def change(self, ids: Sequence[str], decide: Decide, *, act_id: str) -> DraftAnswer:
         """Take an act on drafts as `decide` says, and return its answer; again: the same answer.

@@ -206,7 +206,9 @@ class Desk:
     def _obey(self, parked: Parked, decision: Decision) -> Decision:
         if decision.verb is Verb.ROLL_BACK:
             self.request_stop(f"rolled back by {decision.decided_by}")
-            raise RollBack(self._stop)
+            if self.must_stop:
+                raise RollBack(self._stop)
+            # A pivot beside this step is done, or being sent: the step is tried again.
         if decision.verb is Verb.ABANDON:
             self._given_up = f"abandoned by {decision.decided_by}: {decision.because}"
             raise Abandon(self._given_up)

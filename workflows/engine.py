@@ -209,30 +209,17 @@ class Saga(Desk, ABC, Generic[Plan]):
         """Park a failed step; None means try again, else what the skipped step stands for."""
         row.outcome_unknown = failure.outcome_unknown
         if row.step.pivot:
-            self._forward_only = row.outcome_unknown or self._another_pivot_passed(row)
+            passed = (each for each in self.board.rows if each.step.pivot and each is not row)
+            beside = any(each.state is StepState.DONE or each.outcome_unknown for each in passed)
+            self._forward_only = row.outcome_unknown or beside
         refused = failure.kind is FailureKind.REJECTED and not failure.outcome_unknown
         if row.step.refusal_stops and refused:
             self.request_stop(failure.message)
         self._stop_if_asked()
-        try:
-            decision = await self.park(row, failure, WorkItemKind.STEP)
-        except RollBack:
-            if not self._another_pivot_passed(row):
-                raise
-            # What was decided is over: a pivot beside this one was done meanwhile.
-            row.round += 1
-            return None
+        decision = await self.park(row, failure, WorkItemKind.STEP)
         row.round += 1
         row.note = f"{decision.verb} by {decision.decided_by}" if decision.decided_by else ""
         return row.step.on_skip if decision.verb is Verb.SKIP else None
-
-    def _another_pivot_passed(self, row: Row) -> bool:
-        """Return whether a pivot beside this one is done, or perhaps done."""
-        return any(
-            other.step.pivot and (other.state is StepState.DONE or other.outcome_unknown)
-            for other in self.board.rows
-            if other is not row
-        )
 
     def _register_undo(self, row: Row) -> None:
         if row.step.undo is not None and row not in self._undos:

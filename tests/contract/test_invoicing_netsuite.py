@@ -309,6 +309,8 @@ class TestSettlement(SettlementSuite):
         self, account: NetSuiteAccount
     ) -> None:
         await account.setting(settlementTouchesInvoice=False)
+        (settings,) = await account.scene.records(ACCOUNT_SETTINGS)
+        assert settings["fields"]["settlementTouchesInvoice"] is False
         await self.test_whatever_happens_to_an_invoice_surfaces_it(account)
 
     async def test_items_tell_write_offs_and_withheld_tax_from_credits(

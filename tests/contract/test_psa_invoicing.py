@@ -184,7 +184,7 @@ class TestConfirmation:
 
 
 class TestRefusedConfirmation:
-    async def refused(self, scene: Scene[Psa], given: Billed, match: str) -> None:
+    async def assert_refused(self, scene: Scene[Psa], given: Billed, match: str) -> None:
         """See that it is refused, twice alike, and that nothing changed."""
         before = await scene.state()
         for _ in range(2):
@@ -197,7 +197,7 @@ class TestRefusedConfirmation:
         given = await billed(scene, milestones=(milestone,))
         theirs = await person(scene).invoice_milestone(milestone)
 
-        await self.refused(scene, given, f"milestone {milestone} is on invoice {theirs}")
+        await self.assert_refused(scene, given, f"milestone {milestone} is on invoice {theirs}")
 
     async def test_an_entry_on_another_invoice_is_named(self, scene: Scene[Psa]) -> None:
         given = await billed(scene)
@@ -214,7 +214,7 @@ class TestRefusedConfirmation:
         }
         invoice = await scene.put(facts(scene).invoice, theirs)
 
-        await self.refused(scene, given, f"{entry} is on invoice {invoice}")
+        await self.assert_refused(scene, given, f"{entry} is on invoice {invoice}")
 
     async def test_an_entry_that_is_gone_is_named(self, scene: Scene[Psa]) -> None:
         given = await billed(scene)
@@ -222,7 +222,7 @@ class TestRefusedConfirmation:
         gone = confirmed.model_copy(update={"entry_ids": (facts(scene).absent_id,)})
         request = given.request.model_copy(update={"entries": (gone,)})
 
-        await self.refused(scene, Billed(given.reserved, request), "999999 is gone")
+        await self.assert_refused(scene, Billed(given.reserved, request), "999999 is gone")
 
     async def test_a_reservation_that_a_person_issued_is_named(self, scene: Scene[Psa]) -> None:
         given = await billed(scene)
@@ -231,7 +231,7 @@ class TestRefusedConfirmation:
             scene.vendor, scene.name, facts(scene).invoice, id_, {"draft": False}
         )
 
-        await self.refused(scene, given, f"issued the reservation draft {id_}")
+        await self.assert_refused(scene, given, f"issued the reservation draft {id_}")
         await scene.control.patch_record(
             scene.vendor, scene.name, facts(scene).invoice, id_, facts(scene).cancel
         )
@@ -242,7 +242,9 @@ class TestRefusedConfirmation:
         euros = money(given.request.net.amount, "EUR")
         request = given.request.model_copy(update={"net": euros})
 
-        await self.refused(scene, Billed(given.reserved, request), "is in USD, the invoice in EUR")
+        await self.assert_refused(
+            scene, Billed(given.reserved, request), "is in USD, the invoice in EUR"
+        )
 
     async def test_another_currency_without_entries_leaves_no_draft(
         self, scene: Scene[Psa]

@@ -46,7 +46,9 @@ pytestmark = [
     pytest.mark.fault_matrix,
     # The SDK interrupts a workflow task that takes over 2 s, wherever it is, and the server sends
     # it again; on a busy machine that place may be a finaliser of the interpreter.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:(?s).*Potential deadlock:pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 
 Handle = WorkflowHandle[PostInvoice, SagaResult]

@@ -18,7 +18,6 @@ from tests.store.billing import SEEN as AT
 from tests.store.invoicing import (
     LUCA,
     MAYA,
-    NOW,
     ON,
     act,
     billed,
@@ -383,8 +382,6 @@ async def test_drafts_are_listed_and_due(store: Store) -> None:
     assert await store.drafts.list([DraftState.QUEUED]) == (two,)
     assert await store.drafts.list(legal_entity="DE") == ()
     assert await store.drafts.list(reviewer=MAYA, limit=1, offset=1) == (two,)
-    assert await store.drafts.draft_ids_due(NOW) == (one.id,)
-    assert await store.drafts.draft_ids_due(NOW - timedelta(seconds=1)) == ()
     with pytest.raises(NotFound):
         await store.drafts.get("nothing")
 
