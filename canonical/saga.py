@@ -138,6 +138,16 @@ class WorkItemKind(StrEnum):
     """An event that can't be handled: replayed once its cause is gone, not resolved."""
     NATIVE_CREDIT = "native_credit"
     """A credit that somebody made in the issuing system: its reason is told, not resolved."""
+    HELD = "held"
+    """Entries that were held, by project and reason: corrected, released or written off."""
+    RESIDUE = "residue"
+    """What a rollback could not remove: removed by a person there, then acknowledged."""
+    STUCK = "stuck"
+    """A run that makes no progress and waits for nobody: the detector opens and closes it."""
+    FINDING = "finding"
+    """Systems that do not agree, as reconciliation found them."""
+    DIFFERENCE = "difference"
+    """An amount that the issuing system made otherwise than expected: tax beyond tolerance."""
 
 
 class WorkItem(CanonicalModel):
