@@ -48,7 +48,7 @@ async def serve(config: Config, telemetry: Telemetry) -> None:
             return
         url = telemetry.sdk_metrics_url
         async with (
-            shares_of_budgets(config, house) as shares,
+            shares_of_budgets(config, house.store.budgets, house.governors) as shares,
             serving_health(config, house, client, shares, url),
             running_workers(client, config, house, shares),
         ):

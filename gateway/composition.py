@@ -10,6 +10,7 @@ from gateway.invoice_feed import MEMORY, InvoiceFeed
 from gateway.pollers import Polled
 from gateway.psa_feed import Bills, PsaFeed
 from gateway.serve import Extensions
+from operations.budgets import shares_of_budgets
 from operations.composition import connect_ports, load_policies, period_opener
 from operations.config import Config
 from operations.people import Refused
@@ -25,13 +26,15 @@ def extensions(config: Config) -> Extensions:
         BundleInvalid, SettingsInvalid: something in the configuration is wrong.
     """
     bundle = load_policies(config)
-    ports, _ = connect_ports(config)
+    ports, governors = connect_ports(config)
+    issuers = config.role(Role.ERP) | config.role(Role.BILLING_ENGINE)
+    silent = [name for name, issuer in issuers.items() if issuer.events is None]
+    asked = {*config.role(Role.PSA), *config.role(Role.CRM), *silent}
 
     def polled(store: Store) -> Sequence[Polled]:
-        issuers = config.role(Role.ERP) | config.role(Role.BILLING_ENGINE)
         return [
             *(_polled(name, store) for name in config.role(Role.PSA)),
-            *(_issued(name, store) for name, issuer in issuers.items() if issuer.events is None),
+            *(_issued(name, store) for name in silent),
         ]
 
     def _issued(name: str, store: Store) -> Polled:
@@ -61,5 +64,8 @@ def extensions(config: Config) -> Extensions:
         polled=polled,
         holds=lambda store: ClientHoldDesk(
             store, ports.crm, lambda crm, id_: full_record_id(config.connections[crm].vendor, id_)
+        ),
+        budgets=lambda store: shares_of_budgets(
+            config, store.budgets, {name: governors[name] for name in asked}, most=1
         ),
     )

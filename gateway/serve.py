@@ -8,6 +8,7 @@ alone; each may be stopped, killed or run twice without the other.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -50,6 +51,8 @@ class Extensions:
     """The feeds to read."""
     holds: Callable[[Store], Holds] | None = None
     """Sees to clients that the CRM holds."""
+    budgets: Callable[[Store], AbstractAsyncContextManager[object]] = lambda _store: nullcontext()
+    """Holds this process's part of the vendors' budgets while it reads."""
 
 
 async def serve_door(config: Config) -> None:
@@ -100,14 +103,15 @@ async def serve_drain(config: Config, extensions: Extensions) -> None:
         drain = _drain(config, store, client, metrics, extensions)
         pollers = [Poller(polled, store.inbox, store.poll_marks, metrics) for polled in feeds]
         work = [drain.run(), *(poller.run() for poller in pollers)]
-        background = [asyncio.create_task(each) for each in work]
-        _log.info("draining", health=f"{place.url}/healthz")
-        try:
-            await listen(pages_app(pages), place)
-        finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+        async with extensions.budgets(store):
+            background = [asyncio.create_task(each) for each in work]
+            _log.info("draining", health=f"{place.url}/healthz")
+            try:
+                await listen(pages_app(pages), place)
+            finally:
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
     _log.info("stopped")
 
 

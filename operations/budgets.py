@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 
-from operations.composition import House
+from adapters.governor import LocalGovernor
 from operations.config import Config
+from store.budgets import ConnectionBudgets
 
 LEASE_SECONDS: Final = 12.0
 """How long the places of a killed worker stay taken."""
@@ -29,12 +30,21 @@ class Shares:
     all workers together never exceed what the account bears, also while one starts.
     """
 
-    def __init__(self, config: Config, house: House) -> None:
+    def __init__(
+        self,
+        config: Config,
+        budgets: ConnectionBudgets,
+        governors: Mapping[str, LocalGovernor],
+        most: int | None = None,
+    ) -> None:
+        """Hold nothing yet. `most` is how many calls this process wants under way at a vendor."""
         self._config = config
-        self._house = house
+        self._budgets = budgets
+        self._governors = governors
+        self._most = most
         self._worker = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        self._granted = {name: asyncio.Event() for name in house.governors}
-        self._told = dict.fromkeys(house.governors, 0)
+        self._granted = {name: asyncio.Event() for name in governors}
+        self._told = dict.fromkeys(governors, 0)
         self._renewed_at = 0.0
 
     async def granted(self, connection: str) -> None:
@@ -45,7 +55,7 @@ class Shares:
         """Return how many calls each connection may have under way; 0 while there is no place."""
         return {
             name: governor.limit if self._granted[name].is_set() else 0
-            for name, governor in self._house.governors.items()
+            for name, governor in self._governors.items()
         }
 
     async def renew(self) -> None:
@@ -54,15 +64,16 @@ class Shares:
         Raises:
             StoreError: the store does not answer.
         """
-        for name, governor in self._house.governors.items():
-            budgets = self._house.store.budgets
+        for name, governor in self._governors.items():
             if governor.halvings > self._told[name]:
                 self._told[name] = governor.halvings
-                await budgets.throttled(name)
+                await self._budgets.throttled(name)
             else:
-                await budgets.restore(name)
+                await self._budgets.restore(name)
             ceiling = self._config.connections[name].concurrency
-            share = await budgets.acquire(name, self._worker, ceiling, LEASE_SECONDS)
+            share = await self._budgets.acquire(
+                name, self._worker, ceiling, LEASE_SECONDS, most=self._most
+            )
             governor.set_ceiling(max(1, share))
             if share > 0:
                 self._granted[name].set()
@@ -78,18 +89,23 @@ class Shares:
             except Exception as error:
                 _log.warning("budget_share_not_renewed", error=type(error).__name__)
                 if asyncio.get_running_loop().time() - self._renewed_at > LEASE_SECONDS:
-                    for governor in self._house.governors.values():
+                    for governor in self._governors.values():
                         governor.set_ceiling(1)
 
     async def release(self) -> None:
         """Give the leases back."""
-        await self._house.store.budgets.release(self._worker)
+        await self._budgets.release(self._worker)
 
 
 @asynccontextmanager
-async def shares_of_budgets(config: Config, house: House) -> AsyncIterator[Shares]:
+async def shares_of_budgets(
+    config: Config,
+    budgets: ConnectionBudgets,
+    governors: Mapping[str, LocalGovernor],
+    most: int | None = None,
+) -> AsyncIterator[Shares]:
     """Hold this process's leases until the block ends, the last write included."""
-    shares = Shares(config, house)
+    shares = Shares(config, budgets, governors, most)
     await shares.renew()
     renewing = asyncio.create_task(shares.keep_renewing())
     try:

@@ -5,6 +5,7 @@ a vendor's 429 halves `current`, time restores it. A lease is not taken back bef
 renewed: after a cut the sum falls to `current` as the workers renew, and no grant exceeds it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -32,12 +33,12 @@ _BUDGET = text("""
 _EXPIRE = text(
     f"DELETE FROM budget_leases WHERE connection = :connection AND expires_at <= {_NOW}"  # noqa: S608 - a constant
 )
-_LEASES = text("SELECT worker, slots FROM budget_leases WHERE connection = :connection")
+_LEASES = text("SELECT worker, slots, most FROM budget_leases WHERE connection = :connection")
 _GRANT = text(f"""
-    INSERT INTO budget_leases AS lease (connection, worker, slots, expires_at)
-    VALUES (:connection, :worker, :slots, {_NOW} + make_interval(secs => :seconds))
+    INSERT INTO budget_leases AS lease (connection, worker, slots, most, expires_at)
+    VALUES (:connection, :worker, :slots, :most, {_NOW} + make_interval(secs => :seconds))
     ON CONFLICT (connection, worker) DO UPDATE
-    SET slots = excluded.slots, expires_at = excluded.expires_at
+    SET slots = excluded.slots, most = excluded.most, expires_at = excluded.expires_at
 """)  # noqa: S608 - a constant
 _THROTTLED = text(f"""
     UPDATE connection_budgets SET current = greatest(1, current / 2), throttled_at = {_NOW}
@@ -67,21 +68,26 @@ class ConnectionBudgets:
         ceiling: int,
         seconds: float,
         at: datetime | None = None,
+        *,
+        most: int | None = None,
     ) -> int:
         """Take or renew a worker's lease and return its slots: a fair share of what is free.
 
         Every worker gets one at least, as long as there are as many slots as workers and the others
         have come down to their share. `ceiling` is the connection's configured limit; `seconds`
-        how long the lease holds, several times the interval at which it is renewed.
+        how long the lease holds, several times the interval at which it is renewed. Who never
+        has more than `most` calls under way leaves the rest of its share to the others.
         """
-        values = {"connection": connection, "worker": worker, "at": at}
+        values = {"connection": connection, "worker": worker, "at": at, "most": most}
         async with self._database.transaction() as session:
             budget = await session.execute(_BUDGET, {"connection": connection, "ceiling": ceiling})
             current = int(budget.scalar_one())
             await session.execute(_EXPIRE, {"connection": connection, "at": at})
             leases = (await session.execute(_LEASES, {"connection": connection})).all()
-            others = {row.worker: row.slots for row in leases if row.worker != worker}
-            slots = _share(worker, others, current)
+            others = {row.worker: row for row in leases if row.worker != worker}
+            wanted = {name: lease.most for name, lease in others.items()} | {worker: most}
+            free = current - sum(lease.slots for lease in others.values())
+            slots = max(0, min(_dealt(wanted, current)[worker], free))
             await session.execute(_GRANT, values | {"slots": slots, "seconds": seconds})
         return slots
 
@@ -106,9 +112,16 @@ class ConnectionBudgets:
         await self._database.run(_RELEASE, {"worker": worker})
 
 
-def _share(worker: str, others: dict[str, int], current: int) -> int:
-    """Return the fair share of `worker`, or less while the others hold more than theirs."""
-    workers = sorted({worker, *others})
-    share, extra = divmod(current, len(workers))
-    fair = share + (workers.index(worker) < extra)
-    return max(0, min(fair, current - sum(others.values())))
+def _dealt(wanted: Mapping[str, int | None], slots: int) -> dict[str, int]:
+    """Deal slots out one by one, in the order of names, to those who want more (None: any)."""
+    dealt = dict.fromkeys(sorted(wanted), 0)
+    while slots:
+        wanting = [
+            name for name, has in dealt.items() if (most := wanted[name]) is None or has < most
+        ]
+        if not wanting:
+            break
+        for name in wanting[:slots]:
+            dealt[name] += 1
+        slots -= min(slots, len(wanting))
+    return dealt

@@ -315,8 +315,10 @@ budget_leases = Table(
     *_text("connection", key=True),
     *_text("worker", key=True),
     Column("slots", Integer, nullable=False),
+    Column("most", Integer),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("slots >= 0", name="slots_not_negative"),
+    CheckConstraint("most > 0", name="most_positive"),
     ForeignKeyConstraint(["connection"], ["connection_budgets.connection"]),
 )
 

@@ -16,8 +16,10 @@ def later(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-async def acquire(store: Store, worker: str, ceiling: int, at: datetime = NOON) -> int:
-    return await store.budgets.acquire(ERP, worker, ceiling, seconds=30, at=at)
+async def acquire(
+    store: Store, worker: str, ceiling: int, at: datetime = NOON, most: int | None = None
+) -> int:
+    return await store.budgets.acquire(ERP, worker, ceiling, seconds=30, at=at, most=most)
 
 
 async def granted(store: Store) -> int:
@@ -35,6 +37,11 @@ class TestAcquire:
         assert await acquire(store, "w2", 7) == 0
         assert await acquire(store, "w1", 7) == 4
         assert await acquire(store, "w2", 7) == 3
+
+    async def test_who_wants_one_leaves_the_rest_to_the_others(self, store: Store) -> None:
+        assert await acquire(store, "poller", 5, most=1) == 1
+        assert await acquire(store, "w1", 5) == 4
+        assert await acquire(store, "poller", 5, most=1) == 1
 
     @pytest.mark.parametrize("ceiling", [2, 3, 7, 15])
     async def test_three_workers_at_once_never_exceed_the_budget(
