@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from temporalio.client import WorkflowHandle, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
 
 from bench.billing_projects import ERP, PSA
 from bench.invoicing_month import Flaw, Job
@@ -146,6 +147,9 @@ class PatientDesk(QueueDesk):
                 if not isinstance(error.__cause__, WorkflowUpdateRPCTimeoutOrCancelledError):
                     raise
                 self.asked_again[act.act] += 1
+            except RPCError:  # a workflow task of the draft failed meanwhile: a busy machine
+                self.asked_again[act.act] += 1
+                await asyncio.sleep(LOOK_SECONDS)
         raise TimeoutError(f"{draft} was asked for {act.act} {ASKED_MAX} times, without an answer")
 
 

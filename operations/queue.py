@@ -5,6 +5,7 @@ is put down, so that no entry point can do more than another.
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
 
 from canonical.draft_acts import ActOnDraft, AnyAct, DraftAnswer, Release
 from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
@@ -35,6 +37,8 @@ RELEASED_AT_ONCE: Final = 20
 LISTED_MAX: Final = 500
 ASKED_MAX: Final = 3
 """How often a release of many is asked for, under the same id, before it counts as unanswered."""
+ASK_AGAIN_SECONDS: Final = 1.0
+"""Before it is, where Temporal could not take it."""
 
 
 @dataclass(frozen=True)
@@ -112,22 +116,29 @@ class QueueDesk:
             raise Refused(str(error.cause)) from error
 
     async def _send(self, wanted: ActOnDraft) -> DraftAnswer:
-        return await self.client.execute_update_with_start_workflow(
-            DraftToInvoice.act,
-            wanted,
-            id=wanted.id,
-            start_workflow_operation=WithStartWorkflowOperation(
-                DraftToInvoice.run,
-                DraftInput(draft=wanted.draft),
-                id=wanted.draft,
-                task_queue=SAGA_QUEUE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                priority=LIVE_PRIORITY,
-                static_summary="Invoice draft",
-            ),
-            rpc_timeout=ANSWER_WITHIN,
+        start = WithStartWorkflowOperation(
+            DraftToInvoice.run,
+            DraftInput(draft=wanted.draft),
+            id=wanted.draft,
+            task_queue=SAGA_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            priority=LIVE_PRIORITY,
+            static_summary="Invoice draft",
         )
+        try:
+            return await self.client.execute_update_with_start_workflow(
+                DraftToInvoice.act,
+                wanted,
+                id=wanted.id,
+                start_workflow_operation=start,
+                rpc_timeout=ANSWER_WITHIN,
+            )
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            # The operation keeps the error too, and complains if nobody ever looks at it.
+            with contextlib.suppress(RPCError):
+                await start.workflow_handle()
+            raise
 
     async def release(self, drafts: Sequence[Draft], by: str) -> tuple[Acted, ...]:
         """Release drafts exactly as they were looked at; each is answered for itself."""
@@ -140,7 +151,10 @@ class QueueDesk:
         return tuple(await asyncio.gather(*map(one, drafts)))
 
     async def _released(self, draft: Draft, by: str) -> DraftAnswer:
-        """Release one of many; asked again where nobody answered, so that no answer is lost."""
+        """Release one of many; asked again where nobody answered, so that no answer is lost.
+
+        Nor does one that Temporal can't take now keep the others from being asked.
+        """
         act = Release(by=by, content_hash=draft.content_hash)
         act_id = f"{draft.id}#{uuid.uuid4()}"
         reason = ""
@@ -149,6 +163,9 @@ class QueueDesk:
                 return await self.act(draft.id, act, act_id)
             except Refused as error:
                 reason = str(error)
+            except RPCError as error:
+                reason = f"Temporal did not take it ({error.message}): release again."
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
         return DraftAnswer(
             taken=False, reasons=(reason,), state=draft.state, content_hash=draft.content_hash
         )
