@@ -9,6 +9,8 @@ from collections.abc import Callable
 import typer
 
 from operations.cli import (
+    alerts,
+    backfill,
     billing,
     checks,
     client_pos,
@@ -16,9 +18,13 @@ from operations.cli import (
     engagements,
     events,
     invoices,
+    kpis,
+    milestones,
     queue,
+    reconcile,
     sagas,
     schedules,
+    work,
 )
 from operations.cli.trace import trace
 
@@ -43,6 +49,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("trace", trace, "trace 006DT0000000001YAA"),
     ("approve-time", billing.approve_time, "approve-time 5001 --week 2026-11-16"),
     ("why", billing.why, "why 4711"),
+    ("kpi", kpis.kpi, "kpi unbilled_approved_time --by client"),
+    ("close", kpis.close, "close US 2026-11 --csv close.csv"),
     ("migrate", checks.migrate, "migrate --config dealthread.toml"),
 )
 if importlib.util.find_spec("embedded") is not None:  # not part of a production image
@@ -58,8 +66,13 @@ if importlib.util.find_spec("embedded") is not None:  # not part of a production
 app.add_typer(sagas.start_app, name="start")
 for _name, _run, _example in COMMANDS:
     app.command(_name, epilog=f"Example: starter.py {_example}")(_run)
+app.add_typer(work.work_app, name="work")
+app.add_typer(alerts.alerts_app, name="alerts")
 app.add_typer(billing.billing_app, name="billing")
+app.add_typer(backfill.backfill_app, name="backfill")
+app.add_typer(milestones.milestone_app, name="milestone")
 app.add_typer(queue.queue_app, name="queue")
+app.add_typer(reconcile.reconcile_app, name="reconcile")
 app.add_typer(client_pos.client_pos_app, name="po")
 app.add_typer(invoices.invoice_app, name="invoice")
 app.add_typer(schedules.schedules_app, name="schedule")

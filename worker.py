@@ -23,6 +23,7 @@ from operations.health import serving_health
 from operations.logs import configure_logs
 from operations.servers import Unreachable, awaited, check_store, connect_temporal
 from operations.telemetry import Telemetry, start_telemetry
+from operations.tracing import tracing
 from operations.workers import prepare_namespace, running_workers
 from policies.bundle import BundleInvalid
 from store.errors import StoreError
@@ -101,7 +102,10 @@ def main(
         gc.collect()
         gc.freeze()  # what is there by now stays
         gc.set_threshold(*GC_THRESHOLDS)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            tracing(loaded, "worker"),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(serve(loaded, telemetry))
     except (ConfigInvalid, SettingsInvalid, BundleInvalid, Unreachable, StoreError) as error:
         sys.stderr.write(f"{error}\n")

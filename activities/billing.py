@@ -11,6 +11,7 @@ from functools import partial
 from activities.attempt import attempt
 from activities.batches import batches_of
 from activities.engaging import engaged
+from activities.leads import note_lead
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
@@ -108,6 +109,7 @@ class BillingActivities:
                 lost = await store.entries.vanished(of.psa, gone, seen_at, of.project_id)
                 taken = _sum(taken, lost)
             await store.changes.forget(of.psa, of.project_id, noted.until)
+            await note_lead(store, self.ports.psa(of.psa), of.psa, of.project_id, seen_at)
             return taken.model_copy(update={"read": len(noted.entries)})
 
     @implements(ref.CLAIM_ENTRIES)

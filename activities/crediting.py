@@ -1,4 +1,4 @@
-"""What CreditInvoice does: work out, put down, look, issue, count, free what is billed again."""
+"""What CreditInvoice does: work out, put down, look, issue, count; mirrors are `mirroring`'s."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,28 +6,27 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from activities.attempt import attempt
+from activities.mirroring import freed_shares
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
 from canonical import activities as ref
 from canonical.credit_invoice import (
     AskedCredit,
-    CancelMirror,
     CheckCreditable,
     CheckCreditPeriod,
     Creditable,
     CreditDay,
     CreditNoted,
     CreditPlan,
-    FreedShare,
     IssueCredit,
     NoteCredit,
     OpenCredit,
     PlanCredit,
 )
 from canonical.failures import FailureDetail, FailureKind, StepFailed
-from canonical.ids import ExternalId, credit_id, external_id, posting_id, step_key
-from canonical.invoicing import ConfirmInvoice, CreditLine, CreditNote, ProvisionCredit
+from canonical.ids import ExternalId, external_id, step_key
+from canonical.invoicing import CreditLine, CreditNote, ProvisionCredit
 from canonical.lifecycle import DraftedCredit, TrackedInvoice
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
 from canonical.saga import Route, StepCall, UndoCall
@@ -35,7 +34,6 @@ from policies.bundle import Bundle
 from policies.credits import not_creditable, work_out
 from store.audit import ENGINE
 from store.credits import CreditStanding
-from store.draft_sources import MirroredShare
 from store.errors import Conflict, NotFound
 
 SUBLEDGER = "subledger"
@@ -67,11 +65,13 @@ class CreditActivities:
         async with attempt(store, call):
             invoice = await store.invoices.get(of.connection, of.invoice_id)
             draft = await store.drafts.get(invoice.draft)
-            known = await self._known(credit_id(of.connection, of.invoice_id, asked.number))
+            known = await self._known(asked.credit)
             credit = known.credit if known is not None else await self._credit(asked, invoice)
             mirrors = await store.draft_sources.mirrors(invoice.record)
             bundle = self.bundle(of.connection)
-            systems = {of.connection, draft.erp, *(each.psa for each in mirrors)}
+            # A mirror that was taken back already is made anew in the same PSA.
+            psas = (await store.draft_sources.psas(draft.id)).values()
+            systems = {of.connection, draft.erp, *psas, *(each.psa for each in mirrors)}
             route = self.route(of.connection)
             plan = CreditPlan(
                 bundle=bundle.hash,
@@ -211,30 +211,8 @@ class CreditActivities:
                 tax=note.tax,
                 gross=note.gross,
                 opened=len(counted.opened),
-                freed=await self._freed(request.invoice),
+                freed=await freed_shares(store, request.invoice),
             )
-
-    @implements(ref.CANCEL_MIRROR)
-    async def cancel_mirror(self, call: StepCall[CancelMirror]) -> Receipt:
-        """Take the mirror out of the PSA: its entries are free for the rebill's. Key: the step."""
-        store, request = self.runner.store, call.request
-        psa = self.ports.psa(request.connection)
-        mirrored = ExternalId(request.confirmed_as)
-        wanted = _confirmation(request)
-
-        async def find() -> RecordRef | None:
-            found = await psa.find_confirmation(mirrored, wanted)
-            return request.mirror if found is None else None
-
-        async def write() -> RecordRef:
-            await psa.cancel_confirmation(mirrored, wanted)
-            return request.mirror
-
-        receipt = await self.runner.create(call, find, write)
-        await store.draft_sources.unmirrored(
-            request.invoice, request.connection, request.project_id
-        )
-        return receipt
 
     async def _known(self, credit: str) -> CreditStanding | None:
         try:
@@ -254,39 +232,12 @@ class CreditActivities:
         if worked.refused:
             raise StepFailed(_refused("; ".join(worked.refused)))
         return DraftedCredit(
-            id=credit_id(of.connection, of.invoice_id, asked.number),
+            id=asked.credit,
             invoice=invoice.record,
             lines=worked.lines,
             memo=asked.because,
             asked_by=asked.asked_by,
         )
-
-    async def _freed(self, invoice: RecordRef) -> tuple[FreedShare, ...]:
-        """Return the mirrors of shares of which everything is billed again."""
-        store = self.runner.store
-        again = await store.credits.rebilled(invoice.system, invoice.id)
-        mirrors = await store.draft_sources.mirrors(invoice) if again else ()
-        tracked = await store.invoices.get(invoice.system, invoice.id)
-        return tuple(
-            [
-                FreedShare(
-                    psa=each.psa,
-                    project_id=each.project_id,
-                    mirror=each.record,
-                    net=each.net,
-                    confirmed_as=await self._confirmed_as(tracked, each),
-                )
-                for each in mirrors
-                if each.project_id in again
-            ]
-        )
-
-    async def _confirmed_as(self, invoice: TrackedInvoice, mirror: MirroredShare) -> ExternalId:
-        """Return the external id under which the invoice's posting made a mirror."""
-        posting = posting_id(invoice.draft, invoice.posting)
-        ended = await self.runner.store.sagas.state(posting)
-        generation = ended.generation if ended is not None else 1
-        return external_id(step_key(posting, generation, ref.CONFIRM_SHARE.name, mirror.project_id))
 
 
 def _note_id(call: StepCall[NoteCredit] | StepCall[CheckCreditable]) -> ExternalId:
@@ -304,18 +255,6 @@ def _provision(credit: DraftedCredit, request: IssueCredit | NoteCredit) -> Prov
         ),
         on=request.on,
         memo=credit.memo,
-    )
-
-
-def _confirmation(request: CancelMirror) -> ConfirmInvoice:
-    """Return what names the mirror; what is on it, the PSA knows."""
-    return ConfirmInvoice(
-        connection=request.connection,
-        item=request.item,
-        project=RecordRef(system=request.connection, type="project", id=request.project_id),
-        number="",
-        on=request.on,
-        net=request.net,
     )
 
 

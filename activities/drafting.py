@@ -4,7 +4,7 @@ Acts are judged by a pure policy while the drafts are locked; taken or refused, 
 once for each id, and are in the audit trail.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from activities.failures import final
 from activities.registration import implements
 from canonical import activities as ref
+from canonical.alerts import Alert, Severity, Waiting
 from canonical.draft_acts import ActOnDraft, DraftAnswer, Merge
 from canonical.draft_to_invoice import (
     Assembled,
@@ -27,14 +28,20 @@ from canonical.time_to_billing import OpenedRun
 from policies.bundle import Bundle
 from policies.drafting import Group, draft_of, groups_of, is_due
 from policies.preflight import Standing
-from policies.queue import judge
-from policies.queue_case import ENGINE, Actor, Case, Judged
+from policies.queue import judge, looked_over
+from policies.queue_case import ENGINE, OPEN, Actor, Case, Judged
+from policies.queue_lines import proposals
+from policies.reviewing import reviewer_of
 from store import Store
 from store.draft_change import Change, LockedDrafts
 from store.errors import Conflict, NotFound, StoreError
 
 BILLABLES_MAX = 5_000
-"""Amounts that one pass of assembling looks at."""
+"""Amounts of one pass, unless a single client has more."""
+OF_CLIENTS_MAX = 100_000
+"""Of which no client has more that wait: they would be a hundred invoices."""
+LATE_REVIEW = "review_escalated"
+"""What people are told under; no rule of alerts.yaml, since it tells of a single draft."""
 LINES_SHOWN = 50
 """Lines of a draft that the Web UI shows."""
 
@@ -55,13 +62,18 @@ class DraftActivities:
         """Make drafts of what was handed over and is due, group by group.
 
         Idempotent: what is on a draft is not drafted again; a group of which something was taken
-        meanwhile waits for the next pass, whole.
+        meanwhile waits for the next pass, whole. A pass takes whole clients, so that none of their
+        groups is cut in two.
         """
-        free = await self.store.drafts.billables(
+        waiting = await self.store.drafts.clients_to_bill(
             psa=wanted.psa,
             project_id=wanted.project_id,
             client_id=wanted.client_id,
-            limit=BILLABLES_MAX,
+            after=wanted.after,
+        )
+        clients = _of_one_pass(waiting)
+        free = await self.store.drafts.billables(
+            psa=wanted.psa, project_id=wanted.project_id, clients=clients, limit=OF_CLIENTS_MAX
         )
         now = self.now()
         due = [
@@ -73,7 +85,11 @@ class DraftActivities:
             for group in groups_of(billables, bundle)
         ]
         opened = await self.store.drafts.open(drafts)
-        return Assembled(drafts=opened, more=len(free) >= BILLABLES_MAX and bool(opened))
+        return Assembled(
+            drafts=opened,
+            more=len(clients) < len(waiting),
+            after=clients[-1] if clients else wanted.after,
+        )
 
     def _by_bundle(self, billables: list[Billable]) -> list[tuple[Bundle, list[Billable]]]:
         by_erp: dict[str, list[Billable]] = {}
@@ -84,16 +100,34 @@ class DraftActivities:
     async def _draft(self, group: Group, bundle: Bundle, now: datetime) -> Draft:
         number = await self.store.drafts.next_number(group.prefix)
         zone = ZoneInfo(bundle.zone(group.billables[0].legal_entity))
-        return draft_of(group, number, bundle, now.astimezone(zone).date(), now)
+        reviewer = reviewer_of(group, bundle, tuple(self.people.values()))
+        return draft_of(group, number, bundle, now.astimezone(zone).date(), now, reviewer)
 
     @implements(ref.READ_DRAFT)
     async def read_draft(self, wanted: DraftInput) -> DraftStanding:
-        """Return where a draft stands. Changes nothing."""
+        """Return where a draft stands; the first time, look what would keep it from release."""
         try:
             draft = await self.store.drafts.get(wanted.draft)
+            if draft.version == 1 and draft.state in OPEN:
+                await self._first_look(draft)
+                draft = await self.store.drafts.get(wanted.draft)
         except NotFound as error:
             raise final(_impossible(error)) from error
         return await self._standing(draft)
+
+    async def _first_look(self, draft: Draft) -> None:
+        """Put down what blocks a draft that nobody changed yet. Key: the draft."""
+
+        def decide(locked: LockedDrafts) -> Change:
+            current = locked.drafts[0]
+            bundle = self.bundle(current.erp)
+            standing = self._judged_by(current, locked, bundle)
+            case = Case(Actor(ENGINE), standing, bundle.policies.invoicing)
+            seen = looked_over(current, case)
+            answer = _answer(seen, taken=True)
+            return Change(answer=answer, act="preflight", by=ENGINE, drafts=(seen,))
+
+        await self.store.drafts.change((draft.id,), decide, act_id=f"{draft.id}/preflight")
 
     @implements(ref.ACT_ON_DRAFT)
     async def act_on_draft(self, wanted: ActOnDraft) -> DraftAnswer:
@@ -122,13 +156,17 @@ class DraftActivities:
 
     @implements(ref.ESCALATE_REVIEW)
     async def escalate_review(self, wanted: EscalateReview) -> DraftStanding:
-        """Let finance review too, once, and tell them. Key: draft and version."""
+        """Let finance review too, once, and tell them. Key: draft and version.
+
+        A version that has changed since may have another deadline: the workflow reads it again.
+        """
 
         def decide(locked: LockedDrafts) -> Change:
             draft = locked.drafts[0]
             late = draft.model_copy(update={"escalated": True, "review_until": None})
             waits = draft.state is DraftState.IN_REVIEW
-            changed = waits and not draft.escalated
+            same = wanted.version in {0, draft.version}
+            changed = waits and same and not draft.escalated
             answer = _answer(late if changed else draft, taken=changed)
             return Change(
                 answer=answer,
@@ -136,9 +174,11 @@ class DraftActivities:
                 by=ENGINE,
                 drafts=(late,) if changed else (),
                 data={"reviewer": draft.reviewer, "delegate": draft.delegate},
+                tells=(_late_review(draft, self.now()),) if changed else (),
             )
 
-        await self.store.drafts.change((wanted.draft,), decide, act_id=f"{wanted.draft}/escalate")
+        key = f"{wanted.draft}/escalate/{wanted.version}"
+        await self.store.drafts.change((wanted.draft,), decide, act_id=key)
         return await self.read_draft(DraftInput(draft=wanted.draft))
 
     @implements(ref.OPEN_LOOK)
@@ -159,10 +199,14 @@ class DraftActivities:
         return Standing(
             today=now.astimezone(zone).date(),
             now=now,
-            siblings=tuple(
-                each
-                for each in locked.family
-                if each.family == draft.family and each.id != draft.id
+            siblings=tuple(each for each in locked.siblings if each.id != draft.id),
+            kin=tuple(each for each in locked.kin if each.id != draft.id),
+            vouchers=locked.vouchers,
+            warnings=locked.warnings,
+            closed=tuple(
+                each.name
+                for each in locked.closed
+                if each.subsidiary == bundle.policies.legal_entities[draft.legal_entity].subsidiary
             ),
             po=locked.pos.get(draft.client_po),
             client_holds=locked.client_holds,
@@ -180,12 +224,26 @@ class DraftActivities:
             legal_entity=draft.legal_entity,
             project_codes=tuple(sorted({line.project_id for line in draft.lines})),
             connection=draft.connection,
-            review_until=draft.review_until,
+            # Whoever was told once is not waited for again.
+            review_until=None if draft.escalated else draft.review_until,
+            version=draft.version,
             posting=draft.posting,
             content_hash=draft.content_hash,
             invoice=invoice,
             summary=_summary(draft),
         )
+
+
+def _of_one_pass(waiting: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the first clients that have no more than one pass takes; one of them at least."""
+    clients: list[str] = []
+    amounts = 0
+    for client, count in waiting:
+        amounts += count
+        if clients and amounts > BILLABLES_MAX:
+            break
+        clients.append(client)
+    return clients
 
 
 def _taken(judged: Judged, wanted: ActOnDraft) -> Change:
@@ -230,6 +288,31 @@ def _stranger(name: str, people: Mapping[str, Actor]) -> str:
     return f"{name[:80]!a} is not in dealthread.toml under [people]; known: {known}"
 
 
+def _late_review(draft: Draft, now: datetime) -> Alert:
+    """Return what people are told of a review whose deadline has passed."""
+    waits = Waiting(
+        subject=draft.id,
+        entity=draft.legal_entity,
+        title=draft.title,
+        workflow_id=draft.id,
+        since=draft.review_until or now,
+        amount=draft.gross,
+    )
+    who = draft.delegate or "anybody of finance"
+    return Alert(
+        rule=LATE_REVIEW,
+        entity=draft.legal_entity,
+        title=f"A draft's review is late: {who} may review it",
+        command=f"starter.py queue show {draft.id}",
+        severity=Severity.WARNING,
+        count=1,
+        since=waits.since,
+        money=(draft.gross,),
+        examples=(waits,),
+        at=now,
+    )
+
+
 def _summary(draft: Draft) -> str:
     """Return a draft as the Web UI shows it to whoever looks for what waits for them."""
     waits = {
@@ -242,6 +325,8 @@ def _summary(draft: Draft) -> str:
         "",
         *(f"**Blocked:** {problem}" for problem in draft.problems),
         *([f"**Returned:** {draft.returned}"] if draft.returned else []),
+        *(f"**Know:** {warning}" for warning in draft.warnings),
+        *(f"**Proposed:** {proposal}" for proposal in proposals(draft)),
         "",
         f"`starter.py queue show {draft.id}`",
         "",

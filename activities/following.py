@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from activities.attempt import attempt
 from activities.credit_desk import note_native_credits
+from activities.delivery_desk import note_rejected_delivery
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
@@ -25,6 +26,7 @@ from canonical.invoicing import (
     Invoice,
     RecordPayment,
     WriteFinances,
+    WriteProjectFinances,
 )
 from canonical.lifecycle import TrackedInvoice
 from canonical.money import Money
@@ -32,7 +34,7 @@ from canonical.records import Receipt, RecordRef
 from canonical.saga import Route, StepCall
 from policies.arithmetic import product
 from policies.bundle import Bundle
-from policies.invoice_states import settled_by, state_of
+from policies.invoice_states import says_anew, settled_by, state_of
 from store.draft_sources import MirroredShare, NotedPayment
 
 
@@ -57,7 +59,9 @@ class FollowingActivities:
         async with attempt(store, call):
             tracked = await store.invoices.get(request.connection, request.invoice_id)
             mirrors = await store.draft_sources.mirrors(tracked.record)
-            asked = {request.connection, *(each.psa for each in mirrors), *self._deals(tracked)}
+            projects = await store.finances.projects(tracked.draft)
+            psas = {*(each.psa for each in mirrors), *(each.psa for each in projects)}
+            asked = {request.connection, *psas, *self._deals(tracked)}
             plan = TellPlan(
                 bundle=self.bundle(request.connection).hash,
                 title=f"Invoice {tracked.number}",
@@ -89,19 +93,31 @@ class FollowingActivities:
                 invoice = None
             zone = ZoneInfo(self.bundle(request.connection).zone(before.legal_entity))
             today = self.now().astimezone(zone).date()
-            state = state_of(invoice, today, disputed=bool(before.disputed))
+            if invoice is not None and says_anew(invoice, before):
+                before = await store.invoices.delivered(
+                    request.connection,
+                    request.invoice_id,
+                    invoice.delivery,
+                    f"{invoice.delivery_word} in {request.connection}",
+                    word=invoice.delivery_word,
+                )
+            state = state_of(
+                invoice, today, disputed=bool(before.disputed), delivery=before.delivery
+            )
             by = settled_by(invoice.applications if invoice else ())
             noted = await store.invoices.observe(
                 request.connection, request.invoice_id, invoice, state, by
             )
             seen = await store.invoices.get(request.connection, request.invoice_id)
             await note_native_credits(store, seen, self.now())
+            await note_rejected_delivery(store, seen, self.now())
             return Looked(
                 change=noted.change,
                 state=noted.state,
                 due=_falls_due(invoice, today, zone),
                 payments=await self._payments(before),
                 finances=await self._finances(before, today),
+                projects=await self._projects(before, today),
                 native_credits=noted.native_credits,
             )
 
@@ -136,6 +152,23 @@ class FollowingActivities:
             ]
         )
 
+    async def _projects(
+        self, tracked: TrackedInvoice, today: date
+    ) -> tuple[WriteProjectFinances, ...]:
+        finances = self.runner.store.finances
+        return tuple(
+            [
+                WriteProjectFinances(
+                    connection=each.psa,
+                    item=each.project_id,
+                    project=RecordRef(system=each.psa, type="project", id=each.project_id),
+                    finances=await finances.of_deal(each.engagement, today),
+                )
+                for each in await finances.projects(tracked.draft)
+                if self.ports.psa(each.psa).shows_finances
+            ]
+        )
+
     @implements(ref.TELL_PAYMENT)
     async def tell_payment(self, call: StepCall[TellPayment]) -> Receipt:
         """Record a payment on the invoice's mirror in the PSA. Key: the payment's own id."""
@@ -167,6 +200,17 @@ class FollowingActivities:
 
         return await self.runner.create(
             call, find, lambda: crm.write_finances(request.deal_id, request.finances)
+        )
+
+    @implements(ref.TELL_PROJECT)
+    async def tell_project(self, call: StepCall[WriteProjectFinances]) -> Receipt:
+        """Show the deal's money on its project in the PSA; the same again is not written."""
+        project, finances = call.request.project, call.request.finances
+        psa = self.ports.psa(call.request.connection)
+        return await self.runner.create(
+            call,
+            lambda: psa.find_finances(project, finances),
+            lambda: psa.write_finances(project, finances),
         )
 
 

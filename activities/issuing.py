@@ -8,9 +8,17 @@ from activities.attempt import attempt
 from activities.failures import again
 from activities.milestones import read_again
 from activities.ports import Ports
-from activities.posting_failures import NOT_POSTED_YET, invoice_differs, not_released
+from activities.posting_failures import (
+    NOT_POSTED_YET,
+    entry_problem,
+    invoice_differs,
+    invoice_gone,
+    milestone_problem,
+    not_released,
+)
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
+from adapters.errors import NotFound
 from canonical import activities as ref
 from canonical.billing import ChargeStage
 from canonical.draft_to_invoice import (
@@ -30,12 +38,19 @@ from canonical.drafts import BillableRef, Draft, DraftState
 from canonical.engagement import BillingMethod
 from canonical.failures import StepFailed
 from canonical.ids import ExternalId, client_key, external_id
-from canonical.invoicing import Billee, ProvisionInvoice
+from canonical.invoicing import Billee, Invoice, ProvisionInvoice
 from canonical.money import Money
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
 from canonical.saga import Route, StepCall, UndoCall
 from policies.bundle import Bundle
-from policies.issuing import charges_of, differences, items_of, provision_of, shares_of
+from policies.issuing import (
+    charges_of,
+    differences,
+    head_differences,
+    items_of,
+    provision_of,
+    shares_of,
+)
 
 CHARGES_AT_ONCE: Final = 100
 """Charges of one call to the ERP: what NetSuite takes in a batch (decision 0010)."""
@@ -135,34 +150,12 @@ class IssuingActivities:
             read = await psa.read_entries(tuple({each.ref for each in sources.entries}))
             now = {entry.ref: entry for entry in read}
             for each in sources.entries:
-                entry = now.get(each.ref)
-                problem = (
-                    "is gone"
-                    if entry is None
-                    else "is not approved any more"
-                    if not entry.approved
-                    else "was changed"
-                    if entry.version != each.version
-                    else "is not reserved for its billing run any more"
-                    if entry.reservation_id != each.reserved_by
-                    else ""
-                )
-                if problem:
+                if problem := entry_problem(each, now.get(each.ref)):
                     reasons.append(f"{each.ref} {problem}")
                     withdrawn.append(each.bills)
             milestones = await read_again(psa, request.project_id, sources.milestones)
             for fee in sources.milestones:
-                milestone = milestones.get(fee.milestone_id)
-                problem = (
-                    "is gone"
-                    if milestone is None
-                    else "is not approved any more"
-                    if not milestone.approved
-                    else f"is {milestone.amount} now"
-                    if milestone.amount != fee.amount and not fee.again
-                    else ""
-                )
-                if problem:
+                if problem := milestone_problem(fee, milestones.get(fee.milestone_id)):
                     reasons.append(f"milestone {fee.milestone_id} {problem}")
                     withdrawn.append(fee.bills)
         return Verification(reasons=tuple(reasons), withdrawn=tuple(withdrawn))
@@ -179,15 +172,16 @@ class IssuingActivities:
                 reasons.append(f"the ERP has no accounting period for {request.on}")
             elif not period.open:
                 reasons.append(
-                    f"accounting period {period.name} is closed: finance opens it, or dates the "
-                    "draft anew"
+                    f"accounting period {period.name} is closed: finance opens it, or rejects the "
+                    "draft with --free, and its lines are drafted with a later date"
                 )
             if request.client is not None:
                 client = await erp.get_client(request.client.id)
                 if client is None:
                     reasons.append(
                         f"customer {request.client.id} is gone from the ERP, perhaps merged into "
-                        "another: import the engagement with the new one"
+                        "another: import the engagement with that one, and reject the draft with "
+                        "--free: its lines are drafted for it"
                     )
                 elif not client.active:
                     reasons.append(f"customer {request.client.id} is inactive in the ERP")
@@ -301,21 +295,31 @@ class IssuingActivities:
     async def read_back(self, call: StepCall[ReadBack]) -> Posted:
         """Read the invoice until it is posted and agrees, net, with what was released; note it.
 
-        Key: none needed. A difference parks: somebody edited it in the issuing system.
+        Key: none needed. A difference parks: somebody edited it in the issuing system. So does one
+        that is gone; nothing issues it again by itself.
         """
         store, request = self.runner.store, call.request
         issuer = self.ports.issuer(request.connection)
         async with attempt(store, call):
             draft = await store.drafts.get(request.draft)
-            invoice = await issuer.read_invoice(request.invoice)
+            try:
+                invoice = await issuer.read_invoice(request.invoice)
+            except NotFound as error:
+                if draft.state is DraftState.INVOICED:
+                    raise  # it was noted already: from there on the invoice's own life tells
+                raise StepFailed(invoice_gone(request.invoice)) from error
             if not invoice.issued or not invoice.number:
                 raise again(NOT_POSTED_YET, LOOK_AGAIN_SECONDS)
             wanted = provision_of(draft, _as_issue(draft))
-            found = differences(wanted.lines, invoice)
+            found = (
+                *await self._other_client(request, invoice),
+                *head_differences(draft, invoice),
+                *differences(wanted.lines, invoice),
+            )
             if found:
                 raise StepFailed(invoice_differs(invoice, found))
             await store.invoices.posted(draft.id, request.posting, invoice, items_of(draft))
-        tolerance = self._tax_tolerance(draft)
+        beyond = self._beyond_tolerance(draft, invoice)
         return Posted(
             invoice=invoice.record,
             number=invoice.number,
@@ -324,7 +328,8 @@ class IssuingActivities:
             net=invoice.net,
             tax=invoice.tax,
             gross=invoice.gross,
-            tax_differs=abs(invoice.tax.amount - draft.expected_tax.amount) > tolerance.amount,
+            tax_differs=beyond,
+            expected_tax=draft.expected_tax if beyond else None,
         )
 
     @implements(ref.CONFIRM_SHARE)
@@ -348,6 +353,15 @@ class IssuingActivities:
         )
         return receipt
 
+    async def _other_client(self, request: ReadBack, invoice: Invoice) -> tuple[str, ...]:
+        """Return that an invoice is for another client; one that ours was merged into is ours."""
+        client, erps = request.client, self.ports.erps
+        if client is None or invoice.client_id in {"", client.id}:
+            return ()
+        if client.system in erps and await erps[client.system].get_client(client.id) is None:
+            return ()
+        return (f"it is for client {invoice.client_id}, released was {client.id}",)
+
     async def _wanted(self, request: IssueInvoice) -> ProvisionInvoice:
         return provision_of(await self.runner.store.drafts.get(request.draft), request)
 
@@ -356,9 +370,11 @@ class IssuingActivities:
             ExternalId(each) for each in charges_of(await self.runner.store.drafts.get(draft))
         )
 
-    def _tax_tolerance(self, draft: Draft) -> Money:
+    def _beyond_tolerance(self, draft: Draft, invoice: Invoice) -> bool:
+        """Return whether the issuing system's tax is another than expected; it is final."""
         terms = self.bundle(draft.connection).policies.invoicing.entities[draft.legal_entity]
-        return Money.rounded(terms.tax_tolerance, draft.currency)
+        tolerance = Money.rounded(terms.tax_tolerance, draft.currency)
+        return abs(invoice.tax.amount - draft.expected_tax.amount) > tolerance.amount
 
 
 async def _nothing() -> None:

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from activities.attempt import attempt
 from activities.engaging import engaged
+from activities.leads import note_lead
+from activities.milestone_changes import reconsider
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner
@@ -17,12 +19,14 @@ from adapters.psa_port import Psa
 from canonical import activities as ref
 from canonical.engagement import ContractLine, Engagement
 from canonical.failures import FailureDetail, FailureKind, StepFailed
-from canonical.fees import Fee
+from canonical.fees import Fee, FeeSource, FeeState
 from canonical.ids import Role
 from canonical.invoicing import PsaMilestone
 from canonical.milestone_to_invoice import (
     HandOverFee,
+    LookAtMilestone,
     MarkEligible,
+    MilestoneLooked,
     MilestonePlan,
     PlanMilestone,
     ReserveFee,
@@ -30,6 +34,7 @@ from canonical.milestone_to_invoice import (
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
 from canonical.saga import Route, StepCall, UndoCall
 from policies.bundle import Bundle
+from policies.milestone_changes import kept_back
 from policies.milestones import Problem, fee_of, judge_milestone, line_of, over_contract
 from policies.periods import billing_period
 from store.draft_sources import SourceMilestone
@@ -68,10 +73,13 @@ class MilestoneActivities:
             line = line_of(milestone, engagement)
             fee: Fee | None = None
             warnings: tuple[str, ...] = ()
-            if milestone.approved:
+            kept = await self._kept_back(f"{request.connection}/{milestone.record.id}")
+            if milestone.approved and not kept:
                 if line is None:
                     raise StepFailed(_no_line(milestone))
                 fee, warnings = await self._judged(milestone, line, engagement, bundle)
+                project = milestone.project_id
+                await note_lead(store, psa, request.connection, project, self.now())
             plan = MilestonePlan(
                 bundle=bundle.hash,
                 title=f"{milestone.title}: {engagement.title}",
@@ -88,11 +96,18 @@ class MilestoneActivities:
                 milestone=milestone.record,
                 warnings=warnings,
                 note="eligible",
+                kept_back=kept,
             )
             await store.sagas.save_plan(
                 call.workflow_id, call.generation, plan.model_dump_json(), plan.bundle
             )
             return plan
+
+    async def _kept_back(self, item: str) -> str:
+        """Return why a person keeps a milestone back that was given back before."""
+        before = await self.runner.store.fees.latest(FeeSource.MILESTONE, item)
+        returned = before is not None and before.state is FeeState.RETURNED
+        return kept_back(before) if before is not None and returned else ""
 
     async def _judged(
         self,
@@ -136,7 +151,7 @@ class MilestoneActivities:
             problems.append(over)
         if problems:
             raise StepFailed(_refused(problems))
-        return fee, judged.warnings
+        return fee.model_copy(update={"warnings": judged.warnings}), judged.warnings
 
     @implements(ref.RESERVE_FEE)
     async def reserve_fee(self, call: StepCall[ReserveFee]) -> Receipt:
@@ -193,6 +208,24 @@ class MilestoneActivities:
             return _fee(call.request.run)
 
         return await self.runner.create(call, _nothing, hand_over)
+
+    @implements(ref.LOOK_AT_MILESTONE)
+    async def look_at_milestone(self, call: StepCall[LookAtMilestone]) -> MilestoneLooked:
+        """Compare what was handed over with the milestone as it is now, and give back what is off.
+
+        Key: none needed, the same again changes nothing. Its line of a draft is the saga's to take
+        off, since the draft's workflow has to be told.
+        """
+        store, request = self.runner.store, call.request
+        async with attempt(store, call):
+            try:
+                found = await self.ports.psa(request.connection).read_milestone(
+                    request.milestone_id
+                )
+            except NotFound:
+                found = None
+            item = f"{request.connection}/{request.milestone_id}"
+            return await reconsider(store, request.run, item, found)
 
 
 async def read_again(

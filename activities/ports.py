@@ -1,11 +1,11 @@
 """The connected systems of this worker, by connection name."""
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from adapters.errors import Unsupported
 from adapters.invoicing import BillingEngine, Invoicing, Ledger
-from adapters.ports import Connected, Crm, Erp, Hcm
+from adapters.ports import Connected, Crm, Erp, Extracts, Hcm
 from adapters.psa_port import Psa
 
 P = TypeVar("P")
@@ -45,6 +45,15 @@ class Ports:
         """Return the system of this name that issues invoices: an ERP or a billing engine."""
         issuers: dict[str, Invoicing] = {**self.erps, **self.billing_engines}
         return _named(issuers, connection, "ERP or billing engine")
+
+    def extracts(self, connection: str) -> Extracts:
+        """Return the system of this name that can be listed.
+
+        Raises:
+            Unsupported: there is none, or its adapter lists nothing.
+        """
+        lists = {name: each for name, each in self.all().items() if hasattr(each, "extract")}
+        return cast(Extracts, _named(lists, connection, "listable"))
 
     def all(self) -> dict[str, Connected]:
         """Return every connected system by name."""

@@ -1,10 +1,11 @@
 """The sweep over terminated sagas: no orphan stays unnoticed (DESIGN 3.9)."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.registration import implements
@@ -30,6 +31,8 @@ class SweepActivities:
     task_queue: str
     pivots: dict[str, set[str]]
     """By workflow type: the steps after which there is only forward."""
+    priority: Callable[[str], Priority]
+    """Of a saga, by its correlation id: what a backfill began stays behind live work."""
 
     @implements(ref.SWEEP)
     async def sweep(self, request: Sweep) -> Swept:
@@ -61,13 +64,15 @@ class SweepActivities:
     async def _start(self, saga: UnfinishedSaga) -> SweepMode:
         past_pivot = self.pivots.get(saga.saga, set()) & set(saga.settled_steps)
         mode = SweepMode.FORWARD if past_pivot else SweepMode.ROLL_BACK
+        given = json.loads(saga.input_json)
         await self.client.start_workflow(
             saga.saga,
-            {**json.loads(saga.input_json), "sweep": mode},
+            {**given, "sweep": mode},
             id=saga.workflow_id,
             task_queue=self.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=f"Swept after termination: {mode}",
+            priority=self.priority(given.get("correlation_id") or ""),
         )
         return mode

@@ -327,7 +327,7 @@ class VendorHttp:
             status=seen.status,
             milliseconds=round((time.perf_counter() - seen.started) * 1000, 1),
             attempt=seen.attempt,
-            correlation_id=correlation,
+            key=correlation,
             error=seen.error_type or None,
         )
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from canonical.backfill import SourcePage, SourceWindow
 from canonical.billing import (
     AccountingPeriod,
     ChargeBatch,
@@ -25,6 +26,7 @@ from canonical.billing import (
     PostedCost,
 )
 from canonical.deal import Deal, DealLinks
+from canonical.extracts import ExtractKind, ExtractRow, ExtractScope
 from canonical.ids import ExternalId
 from canonical.invoicing import (
     BillingHold,
@@ -74,7 +76,41 @@ class Connected(Protocol):
         ...
 
 
-class Crm(Connected, Protocol):
+class Extracts(Connected, Protocol):
+    """A system whose records can be listed, to be compared with what Dealthread knows of them."""
+
+    def extract_kinds(self) -> frozenset[ExtractKind]:
+        """Return what this system holds and lists."""
+        ...
+
+    def extract(self, scope: ExtractScope) -> AsyncIterator[tuple[ExtractRow, ...]]:
+        """Yield the records of a scope page by page, in the order of the vendor.
+
+        Pages are as large as the vendor allows, and one at a time is in memory. A record that
+        changes meanwhile may show either way, and where the vendor pages by position it may show
+        twice: the same id is the same record. After an error begin anew.
+
+        Raises:
+            Unsupported: the system has no such records; raised before the first page.
+        """
+        ...
+
+
+class Source(Connected, Protocol):
+    """A system whose records a backfill carries over."""
+
+    async def page_records(self, window: SourceWindow, after: str = "") -> SourcePage:
+        """Return the page of a window that follows `after`; the same record may come twice.
+
+        Only what is won or approved. Records that come to be while it is read may be missed.
+
+        Raises:
+            Invalid: the window's condition is none of this source's; field `where`.
+        """
+        ...
+
+
+class Crm(Source, Protocol):
     """Where deals are sold."""
 
     async def read_deal(self, deal_id: str) -> Deal:

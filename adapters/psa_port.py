@@ -4,11 +4,17 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
 
-from adapters.ports import Connected
+from adapters.ports import Source
 from canonical.billing import PsaChange, Reservation, ReserveEntries
 from canonical.entries import Entry, EntryRef
 from canonical.ids import ExternalId
-from canonical.invoicing import ConfirmInvoice, PsaInvoice, PsaMilestone, RecordPayment
+from canonical.invoicing import (
+    ConfirmInvoice,
+    DealFinances,
+    PsaInvoice,
+    PsaMilestone,
+    RecordPayment,
+)
 from canonical.provisioning import (
     ProvisionMilestones,
     ProvisionPsaClient,
@@ -18,7 +24,7 @@ from canonical.provisioning import (
 from canonical.records import Receipt, RecordRef, UndoReceipt
 
 
-class Psa(Connected, Protocol):
+class Psa(Source, Protocol):
     """Where the work is delivered."""
 
     async def find_client(self, external_id: ExternalId) -> RecordRef | None:
@@ -157,10 +163,19 @@ class Psa(Connected, Protocol):
 
     # Milestones and invoices.
 
+    async def read_lead(self, project_id: str) -> str:
+        """Return the e-mail address of who leads a project, in small letters; empty: nobody.
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        ...
+
     async def read_milestones(self, project_id: str) -> tuple[PsaMilestone, ...]:
         """Return every billing milestone of a project, in the PSA's own order.
 
-        Whether one is approved follows the evidence rule of the connection.
+        Whether one is approved follows the evidence rule of the connection. By whom and when is
+        left out where the PSA would have to be asked for each: `read_milestone` says it.
         """
         ...
 
@@ -216,5 +231,24 @@ class Psa(Connected, Protocol):
 
         Raises:
             Unsupported: the PSA cannot record this one, a reversal for example.
+        """
+        ...
+
+    # The deal's money.
+
+    @property
+    def shows_finances(self) -> bool:
+        """Whether the account shows on a project what its deal came to."""
+        ...
+
+    async def find_finances(self, project: RecordRef, finances: DealFinances) -> RecordRef | None:
+        """Return the project where it shows exactly this money."""
+        ...
+
+    async def write_finances(self, project: RecordRef, finances: DealFinances) -> RecordRef:
+        """Show what the project's deal came to; what was shown before is replaced.
+
+        Raises:
+            MissingMapping: the account has no place for it, see `shows_finances`.
         """
         ...

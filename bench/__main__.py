@@ -8,14 +8,17 @@ from pathlib import Path
 
 import structlog
 
+from bench.backfill import LIVE, LIVE_QUICK, QUEUED, QUEUED_QUICK, backfill
 from bench.billing import QUICK, billing
 from bench.gateway import gateway_bench
 from bench.invoicing import BULK, BULK_QUICK, MILESTONES, MILESTONES_QUICK, invoicing
 from bench.latency import latency
 from bench.memory import memory
+from bench.reconcile import ENTRIES, ENTRIES_QUICK, reconcile
 from bench.report import Result, show, write
 from bench.servers import Servers, running_servers
 from bench.throughput import throughput
+from bench.trace import trace_bench
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -36,6 +39,15 @@ def benches(*, quick: bool, milestones: int = 0) -> dict[str, Bench]:
             servers,
             milestones=milestones or (MILESTONES_QUICK if quick else MILESTONES),
             bulk_release=BULK_QUICK if quick else BULK,
+        ),
+        "trace": lambda servers: trace_bench(servers, quick=quick),
+        "reconcile": lambda servers: reconcile(
+            servers, entries=ENTRIES_QUICK if quick else ENTRIES
+        ),
+        "backfill": lambda servers: backfill(
+            servers,
+            queued=QUEUED_QUICK if quick else QUEUED,
+            live=LIVE_QUICK if quick else LIVE,
         ),
         "memory": lambda servers: memory(servers, sagas=many, parked=parked),
     }

@@ -54,9 +54,11 @@ MANAGER, FINANCE = "olivia", "cara"
 PEOPLE = f"""
 [people.{MANAGER}]
 roles = ["operator"]
+email = "{MANAGER}@example.com"
 
 [people.{FINANCE}]
 roles = ["controller"]
+email = "{FINANCE}@example.com"
 """
 SHORT = "left (net), this needs"
 """Of the reason why a draft with a short client PO is not released."""

@@ -7,6 +7,16 @@ reference has exactly one implementation with the same types.
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from canonical.alerts import AlertsSent, JudgeRules, RulesJudged, SendAlerts
+from canonical.backfill import (
+    AdvanceBackfill,
+    BackfillOpened,
+    NoteBackfill,
+    OpenBackfill,
+    ReadSource,
+    SourceRead,
+    Standing,
+)
 from canonical.bill_schedules import (
     BilledSchedules,
     BillProject,
@@ -17,16 +27,19 @@ from canonical.credit_invoice import (
     CancelMirror,
     CheckCreditable,
     CheckCreditPeriod,
+    CountExplained,
     Creditable,
     CreditAnswer,
     CreditDay,
     CreditNoted,
     CreditPlan,
     DecideCredit,
+    Freed,
     IssueCredit,
     NoteCredit,
     OpenCredit,
     PlanCredit,
+    SeeFreed,
 )
 from canonical.draft_acts import ActOnDraft, DraftAnswer
 from canonical.draft_to_invoice import (
@@ -55,10 +68,12 @@ from canonical.invoice_lifecycle import (
     TellPayment,
     TellPlan,
 )
-from canonical.invoicing import Billee, WriteFinances
+from canonical.invoicing import Billee, WriteFinances, WriteProjectFinances
 from canonical.milestone_to_invoice import (
     HandOverFee,
+    LookAtMilestone,
     MarkEligible,
+    MilestoneLooked,
     MilestonePlan,
     PlanMilestone,
     ReserveFee,
@@ -80,6 +95,22 @@ from canonical.provisioning import (
     ProvisionPsaProject,
     ProvisionTasks,
     WriteBack,
+)
+from canonical.reconciliation import (
+    CheckConservation,
+    ComparedRows,
+    CompareRows,
+    ConservationChecked,
+    DueReconciliations,
+    Extracted,
+    ExtractRows,
+    Healed,
+    HealFindings,
+    JudgeCandidates,
+    Judged,
+    ListDue,
+    ReconcileInput,
+    ReconcilePlan,
 )
 from canonical.records import Receipt, UndoReceipt
 from canonical.saga import (
@@ -126,6 +157,7 @@ from canonical.time_to_billing import (
     Verified,
     VerifyEntries,
 )
+from canonical.worklist import Watch, Watched
 
 Request = TypeVar("Request", bound=CanonicalModel)
 Result = TypeVar("Result", bound=CanonicalModel | None)
@@ -152,6 +184,9 @@ TAKE_DECISION = ActivityRef("take_decision", TakeDecision, Decision)
 # Housekeeping.
 SWEEP = ActivityRef("sweep", Sweep, Swept)
 SEAL_AUDIT = ActivityRef("seal_audit", SealAudit, Sealed)
+WATCH_RUNS = ActivityRef("watch_runs", Watch, Watched)
+JUDGE_RULES = ActivityRef("judge_rules", JudgeRules, RulesJudged)
+SEND_ALERTS = ActivityRef("send_alerts", SendAlerts, AlertsSent)
 
 # OpportunityToProject: reads and plans.
 PLAN_OPPORTUNITY = ActivityRef(
@@ -233,6 +268,7 @@ UNDO_RESERVE_FEE = ActivityRef("undo_reserve_fee", UndoCall[ReserveFee], UndoRec
 MARK_ELIGIBLE = ActivityRef("mark_eligible", StepCall[MarkEligible], Receipt)
 UNDO_MARK_ELIGIBLE = ActivityRef("undo_mark_eligible", UndoCall[MarkEligible], UndoReceipt)
 HAND_OVER_FEE = ActivityRef("hand_over_fee", StepCall[HandOverFee], Receipt)
+LOOK_AT_MILESTONE = ActivityRef("look_at_milestone", StepCall[LookAtMilestone], MilestoneLooked)
 
 # Schedules and drafts: their own, in the store.
 LIST_SCHEDULES = ActivityRef("list_schedules", BillSchedulesInput, ScheduledLines)
@@ -265,6 +301,7 @@ PLAN_LOOK = ActivityRef("plan_look", StepCall[PlanLook], TellPlan)
 LOOK_AT_INVOICE = ActivityRef("look_at_invoice", StepCall[Look], Looked)
 TELL_PAYMENT = ActivityRef("tell_payment", StepCall[TellPayment], Receipt)
 TELL_FINANCES = ActivityRef("tell_finances", StepCall[WriteFinances], Receipt)
+TELL_PROJECT = ActivityRef("tell_project", StepCall[WriteProjectFinances], Receipt)
 
 # CreditInvoice: its own, in the store.
 PLAN_CREDIT = ActivityRef("plan_credit", StepCall[PlanCredit], CreditPlan)
@@ -278,3 +315,21 @@ CHECK_CREDITABLE = ActivityRef("check_creditable", StepCall[CheckCreditable], Cr
 ISSUE_CREDIT = ActivityRef("issue_credit", StepCall[IssueCredit], Receipt)
 NOTE_CREDIT = ActivityRef("note_credit", StepCall[NoteCredit], CreditNoted)
 CANCEL_MIRROR = ActivityRef("cancel_mirror", StepCall[CancelMirror], Receipt)
+MIRROR_REST = ActivityRef("mirror_rest", StepCall[ConfirmShare], Receipt)
+COUNT_EXPLAINED = ActivityRef("count_explained", StepCall[CountExplained], Receipt)
+SEE_FREED = ActivityRef("see_freed", StepCall[SeeFreed], Freed)
+
+# Backfill: its own, in the store; one reads the source, on the connection's queue.
+OPEN_BACKFILL = ActivityRef("open_backfill", OpenBackfill, BackfillOpened)
+READ_SOURCE = ActivityRef("read_source", ReadSource, SourceRead)
+NOTE_BACKFILL = ActivityRef("note_backfill", NoteBackfill, type(None))
+ADVANCE_BACKFILL = ActivityRef("advance_backfill", AdvanceBackfill, Standing)
+
+# Reconcile and the conservation check: reads of the connected systems, writes to the store alone.
+LIST_DUE_RECONCILIATIONS = ActivityRef("list_due_reconciliations", ListDue, DueReconciliations)
+OPEN_RECONCILIATION = ActivityRef("open_reconciliation", ReconcileInput, ReconcilePlan)
+EXTRACT_ROWS = ActivityRef("extract_rows", ExtractRows, Extracted)
+COMPARE_ROWS = ActivityRef("compare_rows", CompareRows, ComparedRows)
+JUDGE_CANDIDATES = ActivityRef("judge_candidates", JudgeCandidates, Judged)
+HEAL_FINDINGS = ActivityRef("heal_findings", HealFindings, Healed)
+CHECK_CONSERVATION = ActivityRef("check_conservation", CheckConservation, ConservationChecked)

@@ -6,6 +6,8 @@ The lines of a credit are bulk: they stay in the store, and requests name the cr
 from datetime import date
 from enum import StrEnum
 
+from canonical.draft_to_invoice import ConfirmShare
+from canonical.ids import credit_id
 from canonical.invoice_lifecycle import InvoiceKey
 from canonical.invoicing import CreditReason
 from canonical.model import CanonicalModel
@@ -36,6 +38,14 @@ class AskedCredit(CanonicalModel):
     asked_by: str
     on: date | None = None
     """Day of the credit note; None: the day on which it is issued."""
+    explains: str = ""
+    """Id of a credit that stands: made in the issuing system, and explained by a person. Nothing
+    is issued then; the PSA is told of it."""
+
+    @property
+    def credit(self) -> str:
+        """Id of the credit: also the workflow's."""
+        return self.explains or credit_id(self.of.connection, self.of.invoice_id, self.number)
 
 
 class CreditInput(CanonicalModel):
@@ -122,8 +132,20 @@ class NoteCredit(StepRequest):
     on: date
 
 
+class CountExplained(StepRequest):
+    """See that a credit of the issuing system is counted: from there on there is only forward."""
+
+    credit: str
+
+
+class SeeFreed(StepRequest):
+    """See which mirrors a credit of the issuing system makes wrong."""
+
+    invoice: RecordRef
+
+
 class FreedShare(CanonicalModel):
-    """A project's share of the invoice of which all is billed again: its mirror goes."""
+    """A project's share of the invoice, of which something is billed again: its mirror goes."""
 
     psa: str
     project_id: str
@@ -132,6 +154,14 @@ class FreedShare(CanonicalModel):
     """As it was mirrored."""
     confirmed_as: str
     """The mirror's external id."""
+    rest: ConfirmShare | None = None
+    """What is mirrored instead; None: all of it is billed again."""
+
+
+class Freed(CanonicalModel):
+    """The mirrors that a credit makes wrong."""
+
+    shares: tuple[FreedShare, ...] = ()
 
 
 class CreditNoted(CanonicalModel):

@@ -53,6 +53,8 @@ class DocumentLine(CanonicalModel):
     """Id of the draft's line; backup and provenance name it."""
     narrative: str
     """As the project manager left it. Text, never markup."""
+    reason: str = ""
+    """Of a credit note's line: why it is credited, `rebill` and so on, as the labels word it."""
     quantity: Decimal | None = None
     unit: str = ""
     unit_price: Decimal | None = None

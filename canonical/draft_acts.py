@@ -4,7 +4,7 @@ Each act says who; the answer says whether it was taken, and why not.
 """
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -111,6 +111,13 @@ class Returned(DraftAct):
     """What may not be billed any more: those lines are held."""
 
 
+class Withdraw(DraftAct):
+    """What lines bill may not be billed any more: off the draft at once. An act of the engine."""
+
+    act: Literal["withdraw"] = "withdraw"
+    bills: tuple[BillableRef, ...]
+
+
 class Recheck(DraftAct):
     """Look again at POs, holds and periods. An act of the engine, or of a person."""
 
@@ -130,9 +137,13 @@ AnyAct = Annotated[
     | Release
     | Delegate
     | Returned
+    | Withdraw
     | Recheck,
     Field(discriminator="act"),
 ]
+
+ENGINE_ACTS: Final = frozenset({"returned", "withdraw"})
+"""Acts that no person takes: nothing from outside may ask for one."""
 
 
 class ActOnDraft(CanonicalModel):

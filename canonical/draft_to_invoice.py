@@ -15,6 +15,9 @@ from canonical.provisioning import StepRequest
 from canonical.records import RecordRef
 from canonical.saga import SagaPlan, SweepMode
 
+INVOICE_GONE = "invoice_gone"
+"""Reason of a posting that waits since its invoice was deleted in the issuing system."""
+
 # Assembling.
 
 
@@ -26,6 +29,8 @@ class AssembleDrafts(CanonicalModel):
     client_id: str = ""
     everything: bool = False
     """Also what is not due yet, because somebody asked for it."""
+    after: str = ""
+    """Client up to which an earlier pass has come."""
 
 
 class Assembled(CanonicalModel):
@@ -34,6 +39,8 @@ class Assembled(CanonicalModel):
     drafts: tuple[str, ...] = ()
     more: bool = False
     """There was more than one pass takes."""
+    after: str = ""
+    """Client up to which it came."""
 
 
 # The draft.
@@ -55,6 +62,8 @@ class DraftStanding(CanonicalModel):
     project_codes: tuple[str, ...] = ()
     connection: str = ""
     review_until: datetime | None = None
+    """The deadline; None: there is none, or it has passed and people are told."""
+    version: int = 0
     posting: int = 0
     content_hash: str = ""
     invoice: InvoiceKey | None = None
@@ -67,6 +76,8 @@ class EscalateReview(CanonicalModel):
     """The review's deadline has passed: delegate or finance may review, and are told."""
 
     draft: str
+    version: int = 0
+    """Which version's deadline; 0: whichever it is."""
 
 
 class PostingEnded(CanonicalModel):
@@ -196,6 +207,8 @@ class ReadBack(PostingRequest):
 
     invoice: RecordRef
     content_hash: str
+    client: RecordRef | None = None
+    """Whom it was issued to; None in histories from before this was compared."""
 
 
 class Posted(CanonicalModel):
@@ -210,6 +223,8 @@ class Posted(CanonicalModel):
     gross: Money
     tax_differs: bool = False
     """Beyond tolerance: a person looks, nothing waits for it."""
+    expected_tax: Money | None = None
+    """What the draft expected, where that differs beyond tolerance."""
 
 
 class ConfirmShare(PostingRequest):

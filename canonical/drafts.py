@@ -76,6 +76,8 @@ class Billable(CanonicalModel):
     approved_by: tuple[str, ...] = ()
     """Who approved the time or the milestone: preparers, who never release it."""
     cycle: int = 1
+    lead: str = ""
+    """E-mail of who leads the project, as the PSA said last; empty: nobody is known."""
     in_review: bool = False
     """A rebill: it is reviewed even where the client skips review."""
 
@@ -115,6 +117,15 @@ class LineState(StrEnum):
     """To another draft, by a split or a merge."""
 
 
+class WriteDownProposal(CanonicalModel):
+    """Who would bill a line at how much less, and why; it stands until finance decides."""
+
+    by: str
+    amount: Money
+    """How much less, net, positive."""
+    because: str
+
+
 class DraftLine(CanonicalModel):
     """One line of a draft. `quantity` times `unit_price`, rounded once, is `amount`."""
 
@@ -150,6 +161,8 @@ class DraftLine(CanonicalModel):
     state: LineState = LineState.IN
     because: str = ""
     deferred_until: date | None = None
+    proposed: WriteDownProposal | None = None
+    """The latest proposal; no part of the content, since the client is billed without it."""
 
 
 class Draft(CanonicalModel):
@@ -181,14 +194,17 @@ class Draft(CanonicalModel):
     preparers: tuple[str, ...] = ()
     """Everybody who approved its time or milestones, or changed it: none of them releases it."""
     family: str = ""
-    """The draft that it was split from, or its own id: limits count siblings together."""
+    """The draft that it was split from, or its own id, for good."""
     reviewer: str = ""
     delegate: str = ""
     review_until: datetime | None = None
     escalated: bool = False
     problems: tuple[str, ...] = ()
     """What preflight found and what blocks its release, in words that say who can mend it."""
+    warnings: tuple[str, ...] = ()
+    """What whoever releases it should know, and what blocks nothing."""
     proposed_write_down: Money | None = None
+    """What is proposed to write down its lines by, together; None: nothing is."""
     returned: str = ""
     """Why the issuing system refused it the last time."""
     released_by: str = ""
@@ -228,6 +244,7 @@ class Draft(CanonicalModel):
             include={
                 *("id", "legal_entity", "client_id", "bill_to", "connection", "method"),
                 *("currency", "client_po", "payment_days", "on", "title", "lines"),
-            }
+            },
+            exclude={"lines": {"__all__": {"proposed"}}},
         )
         return hashlib.sha256(seen.encode()).hexdigest()

@@ -118,12 +118,12 @@ class EvidenceTax(CanonicalModel):
 
 
 class ErpReadBack(CanonicalModel):
-    """The invoice as the ERP had it when it was read back."""
+    """The invoice as the ERP, or the billing engine, had it when its posting read it back."""
 
     record: RecordRef
     at: datetime
     number: str
-    on: date
+    on: date | None = None
     posting_period: str = ""
     net: Money
     tax: Money
@@ -131,7 +131,8 @@ class ErpReadBack(CanonicalModel):
     lines: tuple[IssuedLine, ...] = ()
     """Its lines, with tax, as they were read."""
     body: str = ""
-    """The vendor's answer as received, where it was kept; empty otherwise."""
+    """The whole answer in canonical JSON, as kept since; its SHA-256 is in the audit trail's act
+    `posted`. Empty where the invoice was issued before that was kept."""
 
 
 class VendorCall(CanonicalModel):

@@ -55,6 +55,8 @@ class Fee(CanonicalModel):
     acceptance: str = ""
     evidence: str = ""
     """The record as read, or the derivation, as JSON."""
+    warnings: tuple[str, ...] = ()
+    """What does not keep it from being billed, and whoever releases its draft should know."""
     cycle: int = 1
 
 
@@ -66,8 +68,15 @@ class FeeStanding(CanonicalModel):
     state: FeeState
     run: str = ""
     """Workflow id of the saga that reserved it."""
+    draft: str = ""
+    """The draft that it is on, or was invoiced from."""
     invoice: str = ""
     paid: bool = False
+    held: str = ""
+    """Why it is not billed for now; empty: nothing holds it."""
+    held_by: str = ""
+    withdrawn: str = ""
+    """Why it may not be billed any more; with `released` or beyond, that came too late."""
 
 
 class ContractStanding(CanonicalModel):

@@ -63,6 +63,30 @@ def credit_id(connection: str, record_id: str, number: int) -> WorkflowId:
     return WorkflowId(f"credit/{connection}/{record_id}/{number}")
 
 
+BACKFILL = "backfill/"
+"""How the ids of backfills begin, and the correlation ids of what they start."""
+
+
+def backfill_id(kind: str, name: str) -> WorkflowId:
+    """Return the workflow id of a backfill; the store counts `name` from 1 where none is given."""
+    return WorkflowId(f"{BACKFILL}{kind}/{name}")
+
+
+def is_backfilled(correlation_id: str) -> bool:
+    """Tell whether a backfill asked for it: it yields to what anybody else asks for."""
+    return correlation_id.startswith(BACKFILL)
+
+
+def reconcile_id(psa: str, legal_entity: str, period: str) -> WorkflowId:
+    """Return the workflow id of the reconciliation of a legal entity and billing period.
+
+    Without a legal entity it is the conservation check, over the whole store.
+    """
+    if not legal_entity:
+        return WorkflowId("watch-conservation")
+    return WorkflowId(f"reconcile/{psa or 'psa'}/{legal_entity}/{period or 'any'}")
+
+
 def step_key(workflow_id: str, generation: int, step: str, item: str = "") -> StepKey:
     """Return the key of one step: the same over retries, worker crashes and resets."""
     suffix = f":{item}" if item else ""

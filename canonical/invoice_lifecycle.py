@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from canonical.invoicing import Application, WriteFinances
+from canonical.invoicing import Application, WriteFinances, WriteProjectFinances
 from canonical.lifecycle import InvoiceState
 from canonical.model import CanonicalModel
 from canonical.money import Money
@@ -102,4 +102,5 @@ class Looked(CanonicalModel):
     """When to look again by ourselves."""
     payments: tuple[TellPayment, ...] = ()
     finances: tuple[WriteFinances, ...] = ()
+    projects: tuple[WriteProjectFinances, ...] = ()
     native_credits: tuple[Application, ...] = ()

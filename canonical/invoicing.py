@@ -111,6 +111,16 @@ class InvoiceStatus(StrEnum):
     UNCOLLECTIBLE = "uncollectible"
 
 
+class Delivery(StrEnum):
+    """What became of an invoice on its way to the client."""
+
+    UNKNOWN = ""
+    """Nobody said."""
+    TRANSMITTED = "transmitted"
+    REJECTED = "delivery_rejected"
+    """It came back, or the client's portal or network refused it: to be sent again."""
+
+
 class IssuedLine(CanonicalModel):
     """A line as the issuing system has it."""
 
@@ -171,6 +181,10 @@ class Invoice(CanonicalModel):
     client_id: str = ""
     """Of the issuing system; differs from the one asked for when clients were merged."""
     client_po: str = ""
+    delivery: Delivery = Delivery.UNKNOWN
+    """As the issuing system has it, where it keeps that."""
+    delivery_word: str = ""
+    """Its own word for that."""
     changed_at: datetime | None = None
 
     @property
@@ -335,6 +349,13 @@ class WriteFinances(StepRequest):
     """Show a deal's money in the CRM."""
 
     deal_id: str
+    finances: DealFinances
+
+
+class WriteProjectFinances(StepRequest):
+    """Show what a deal came to on its project in the PSA."""
+
+    project: RecordRef
     finances: DealFinances
 
 

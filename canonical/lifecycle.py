@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from canonical.drafts import BillableRef
-from canonical.invoicing import Application, CreditReason, IssuedLine
+from canonical.invoicing import Application, CreditReason, Delivery, IssuedLine
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.records import RecordRef
@@ -76,6 +76,13 @@ class TrackedInvoice(CanonicalModel):
     settled_by: SettledBy = SettledBy.NOTHING
     disputed: str = ""
     """Why, while somebody disputes it."""
+    delivery: Delivery = Delivery.UNKNOWN
+    delivery_because: str = ""
+    """Of a rejection: why; else what a person said of it."""
+    delivery_word: str = ""
+    """What the issuing system said last: the same again does not undo what a person said since."""
+    deliveries: int = 0
+    """How often something new was said of it."""
     applications: tuple[Application, ...] = ()
     engagements: tuple[str, ...] = ()
     lines: tuple[InvoicedLine, ...] = ()
@@ -112,6 +119,8 @@ class LeftToCredit(CanonicalModel):
     billed: Money
     taken: Money
     """By credits that were asked for and not refused."""
+    project_id: str = ""
+    """Of the line: what is deducted there is taken off its own project first."""
 
     @property
     def open(self) -> Decimal:

@@ -7,6 +7,9 @@ from canonical.provisioning import StepRequest
 from canonical.records import RecordRef
 from canonical.saga import SagaPlan, SweepMode
 
+NOT_APPROVED = "the milestone is not approved"
+"""Why a saga ends that had nothing to do: a later approval begins anew."""
+
 
 class MilestoneInput(CanonicalModel):
     """Which milestone was, perhaps, approved."""
@@ -15,6 +18,16 @@ class MilestoneInput(CanonicalModel):
     milestone_id: str
     correlation_id: str = ""
     sweep: SweepMode | None = None
+    taken_back: bool = False
+    """What an earlier run had handed over was given back: this one undoes what is left of it."""
+    bill_again: bool = False
+    """With `taken_back`: it is approved, so that a further generation begins after that."""
+
+
+class MilestoneChanged(CanonicalModel):
+    """Something about the milestone changed: what was read of it may not be true any more."""
+
+    correlation_id: str = ""
 
 
 class PlanMilestone(StepRequest):
@@ -36,6 +49,8 @@ class MilestonePlan(SagaPlan):
     warnings: tuple[str, ...] = ()
     note: str = ""
     """What is written back to the PSA."""
+    kept_back: str = ""
+    """Why it is not billed although it is approved: somebody withdrew it or holds it."""
 
 
 class ReserveFee(StepRequest):
@@ -59,3 +74,24 @@ class HandOverFee(StepRequest):
     run: str
     milestone: RecordRef
     psa: str
+
+
+class LookAtMilestone(StepRequest):
+    """Look again at a milestone that was handed over: is it still to be billed, as it was?"""
+
+    milestone_id: str
+    run: str
+    """Workflow id of its saga."""
+
+
+class MilestoneLooked(CanonicalModel):
+    """What a second look at a milestone came to; nothing in the usual case."""
+
+    fee: int = 0
+    draft: str = ""
+    """The draft that its amount has to be taken off; empty: none."""
+    because: str = ""
+    taken_back: bool = False
+    """Its amount was given back: the generation that handed it over has to be undone."""
+    bill_again: bool = False
+    """It is approved, and nothing bills it any more."""

@@ -138,12 +138,16 @@ class WorkItemKind(StrEnum):
     """An event that can't be handled: replayed once its cause is gone, not resolved."""
     NATIVE_CREDIT = "native_credit"
     """A credit that somebody made in the issuing system: its reason is told, not resolved."""
+    DELIVERY = "delivery"
+    """An invoice that did not reach the client: sent again, not resolved."""
     HELD = "held"
     """Entries that were held, by project and reason: corrected, released or written off."""
     RESIDUE = "residue"
     """What a rollback could not remove: removed by a person there, then acknowledged."""
     STUCK = "stuck"
     """A run that makes no progress and waits for nobody: the detector opens and closes it."""
+    SCHEDULE = "schedule"
+    """A contract line whose schedule can't be billed: closed by the run that can."""
     FINDING = "finding"
     """Systems that do not agree, as reconciliation found them."""
     DIFFERENCE = "difference"
@@ -297,6 +301,8 @@ class Begun(CanonicalModel):
     completed: SagaResult | None = None
     closed: bool = False
     """An earlier run of this generation had begun to roll back: there is only that way on."""
+    because: str = ""
+    """Why it was closed."""
     open_steps: tuple[LedgerEntry, ...] = ()
     """Steps that an earlier, terminated run of this generation had begun."""
     plan_json: str = ""

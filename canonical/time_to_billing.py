@@ -69,6 +69,8 @@ class TimeToBillingInput(CanonicalModel):
     waiting_since: datetime | None = None
     last_message_at: datetime | None = None
     run_asked: bool = False
+    backfilled: bool = False
+    """Nobody but backfills told of what waits."""
     open_run: int = 0
     """Number of the run under way; 0 when there is none."""
     last_run: int = 0

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydantic import SecretStr
@@ -48,6 +48,8 @@ class SignIn:
     """Keys of the vendor's `auth` table; `{name}` is one of the simulator's credentials."""
     secrets: Mapping[str, str]
     """Secret of the connection -> name of the simulator's credential."""
+    more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Other settings, by table below `settings` (empty: itself), for what the simulator has."""
 
 
 SIGN_INS: Final = {
@@ -56,7 +58,12 @@ SIGN_INS: Final = {
         settings={"kind": "client_credentials", "client_id": "{client_id}"},
         secrets={"client_secret": "client_secret"},
     ),
-    "kantata": SignIn(role="psa", settings={}, secrets={"token": "token"}),
+    "kantata": SignIn(
+        role="psa",
+        settings={},
+        secrets={"token": "token"},
+        more={"": {"finance_field": "34"}},
+    ),
     "netsuite": SignIn(
         role="erp",
         settings={
@@ -66,6 +73,7 @@ SIGN_INS: Final = {
             "algorithm": "ES256",
         },
         secrets={"private_key": "private_key"},
+        more={"delivery": {"field": "custbody_psg_ei_status"}},
     ),
     "workday": SignIn(
         role="hcm",
@@ -92,7 +100,10 @@ def write_configuration(
             },
         ),
         ("ui", {"base_url": f"http://{HOST}:{ports.temporal_ui}"}),
-        *((f"people.{name}", {"roles": list(roles)}) for name, roles in PEOPLE.items()),
+        *(
+            (f"people.{name}", {"roles": list(roles), "email": f"{name}@example.com"})
+            for name, roles in PEOPLE.items()
+        ),
     ]
     if store_url is not None:
         write_secret(files.secrets / "store_url", store_url.get_secret_value())
@@ -130,6 +141,10 @@ def _connection(
             },
         ),
         (f"{place}.http", {"read_seconds": 10, "total_seconds": 20}),
+        *(
+            (".".join(filter(None, (f"{place}.settings", table))), dict(keys))
+            for table, keys in sign_in.more.items()
+        ),
         *([(f"{place}.settings.auth", auth)] if auth else []),
     ]
 

@@ -18,6 +18,7 @@ from gateway.serve import serve_door, serve_drain
 from operations.config import Config, ConfigInvalid, find_config, load_config
 from operations.logs import configure_logs
 from operations.servers import Unreachable
+from operations.tracing import tracing
 from policies.bundle import BundleInvalid
 from store.errors import StoreError
 
@@ -37,7 +38,7 @@ def door(config: ConfigPath = None) -> None:
 
     Example: python -m gateway door --config dealthread.toml
     """
-    _run(config, serve_door)
+    _run(config, "door", serve_door)
 
 
 @commands.command()
@@ -46,15 +47,20 @@ def drain(config: ConfigPath = None) -> None:
 
     Example: python -m gateway drain --config dealthread.toml
     """
-    _run(config, lambda loaded: serve_drain(loaded, extensions(loaded)))
+    _run(config, "drain", lambda loaded: serve_drain(loaded, extensions(loaded)))
 
 
-def _run(path: Path | None, serve: Callable[[Config], Coroutine[None, None, None]]) -> None:
+def _run(
+    path: Path | None, process: str, serve: Callable[[Config], Coroutine[None, None, None]]
+) -> None:
     configure_logs()
     code = 0
     try:
         loaded = load_config(find_config(path))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            tracing(loaded, process),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(serve(loaded))
     except (BundleInvalid, ConfigInvalid, SettingsInvalid, Unreachable, StoreError) as error:
         sys.stderr.write(f"{error}\n")

@@ -8,8 +8,10 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from gateway.answers import Problem, Received
+from gateway.backfill_docs import SCHEMAS as BACKFILL_SCHEMAS
 from gateway.queue_docs import SCHEMAS as QUEUE_SCHEMAS
 from gateway.salesforce import ANSWER
+from gateway.work_docs import SCHEMAS as WORK_SCHEMAS
 
 DESCRIPTION: Final = """
 Events in. Each is in the inbox before it is answered; sent twice, it gets the same answer and
@@ -26,6 +28,11 @@ Salesforce's messages are answered, and refused, with its own `Ack` in `text/xml
 
 The billing queue: drafts of invoices, below `/queue`. People of `dealthread.toml` sign in with a
 bearer token of their own. Every act is answered at once: taken, or refused with all reasons.
+
+The worklist: all that waits for people, below `/work`, with owners, comments and one decision over
+many.
+
+The key figures, below `/kpis`, and what keeps a period from being closed, at `/close`.
 """
 
 PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -196,7 +203,7 @@ def _document(app: FastAPI, connections: Sequence[str]) -> dict[str, Any]:
     operation = EVENTS | {"parameters": [parameter, *EVENTS["parameters"]]}
     document["paths"] = {"/events/{connection}": {"post": operation}} | document["paths"]
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(SCHEMAS | QUEUE_SCHEMAS)
+    schemas.update(SCHEMAS | QUEUE_SCHEMAS | WORK_SCHEMAS | BACKFILL_SCHEMAS)
     for model in (Received, Problem):
         schemas[model.__name__] = model.model_json_schema()
     return document

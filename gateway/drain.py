@@ -17,6 +17,7 @@ import structlog
 
 from canonical.failures import FailureDetail, FailureKind
 from canonical.saga import OpenWorkItem, WorkItem, WorkItemKind
+from gateway import spans
 from gateway.metrics import GatewayMetrics
 from gateway.routing import IDS_MAX, Refused, Routed, Router, Target, Verdict
 from gateway.signals import NotSent, Sender, ServerAway
@@ -157,10 +158,10 @@ class Drain:
             fates = {each.event.id: Fate() for each in batch.taken}
             routed = await self._routed(batch.taken, fates)
             groups = self._grouped(routed, fates)
-            correlation = {each.event.id: each.event.correlation_id for each in batch.taken}
+            taken = {each.event.id: each.event for each in batch.taken}
             course = Course(asyncio.get_running_loop().time() + SEND_SECONDS)
             sends = (
-                self._send(group, fates, correlation[group.events[0].event], course)
+                self._send(group, [taken[each.event] for each in group.events], fates, course)
                 for group in groups
             )
             await asyncio.gather(*sends)
@@ -219,7 +220,7 @@ class Drain:
         return list(groups.values())
 
     async def _send(
-        self, group: Group, fates: dict[int, Fate], correlation_id: str, course: Course
+        self, group: Group, events: Sequence[InboxEvent], fates: dict[int, Fate], course: Course
     ) -> None:
         mine = [fates[each.event] for each in group.events]
         async with self._places:
@@ -227,7 +228,8 @@ class Drain:
                 for fate in mine:
                     fate.left = True
                 return
-            failure = await self._sent(group, correlation_id, course)
+            with spans.sending(events, group.target):
+                failure = await self._sent(group, events[0].correlation_id, course)
         for fate in mine:
             fate.left |= course.away is not None and failure is not None
             fate.failure = fate.failure or failure
@@ -237,6 +239,7 @@ class Drain:
         self, group: Group, correlation_id: str, course: Course
     ) -> tuple[str, str] | None:
         """Send one signal and return what went wrong."""
+        workflow_id = group.target.workflow_id
         try:
             await self._sender.send(group.target, tuple(group.ids), correlation_id)
         except ServerAway as error:
@@ -245,8 +248,14 @@ class Drain:
         except NotSent as error:
             return "not_sent", str(error)
         except Exception as error:
-            _log.exception("signal_failed", workflow_id=group.target.workflow_id)
+            _log.exception("signal_failed", workflow_id=workflow_id, correlation_id=correlation_id)
             return "not_sent", type(error).__name__
+        _log.info(
+            "signal_sent",
+            workflow_id=workflow_id,
+            correlation_id=correlation_id,
+            events=len(group.events),
+        )
         self._metrics.signals.inc()
         return None
 

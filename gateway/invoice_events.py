@@ -25,6 +25,8 @@ from workflows.board import BUSINESS_KEY, SAGA_STATE
 
 INVOICE_CHANGED: Final = "com.dealthread.invoice.changed"
 """What a poll puts into the inbox; its subject is the invoice's id."""
+SENT: Final = "invoice.sent"
+"""Stripe sent an invoice to the client by e-mail. That one came back, no event of Stripe says."""
 LIFECYCLE: Final = "InvoiceLifecycle"
 LOOK: Final = "look"
 OF_INVOICES: Final = ("invoice.",)
@@ -44,6 +46,9 @@ class Invoices(Protocol):
         self, connection: str, references: Collection[str]
     ) -> dict[str, frozenset[str]]:
         """Return the invoices by the payments that were applied to them."""
+
+    async def transmitted(self, connection: str, sent: Mapping[str, str]) -> None:
+        """Note which invoices were sent to their clients, each with the event that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ async def looks(events: Sequence[Taken], invoices: Invoices) -> list[Routed | Re
     """
     named = {each.event.id: _named(each) for each in events}
     ours, paid = await _ours(events, named, invoices)
+    await _note_sent(events, ours, invoices)
     found: list[Routed | Refused] = []
     for each in events:
         event, of = each.event, named[each.event.id]
@@ -96,6 +102,19 @@ async def _ours(
     ours = {name: await invoices.of(name, asked) for name, asked in ids.items()}
     paid = {name: await invoices.paid_with(name, asked) for name, asked in payments.items()}
     return ours, paid
+
+
+async def _note_sent(
+    events: Sequence[Taken], ours: Mapping[str, frozenset[str]], invoices: Invoices
+) -> None:
+    """Note what was sent before the look, which finds it nowhere: an invoice does not say so."""
+    sent: dict[str, dict[str, str]] = defaultdict(dict)
+    for each in events:
+        event = each.event
+        if event.kind == SENT and event.subject in ours[event.connection]:
+            sent[event.connection][event.subject] = event.event_id
+    for connection, ids in sent.items():
+        await invoices.transmitted(connection, ids)
 
 
 def _named(taken: Taken) -> Named:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from gateway.kpi_metrics import Figures, KpiMetrics
 from store.errors import StoreError
 from store.inbox import Inbox
 
@@ -15,8 +16,10 @@ _log = structlog.get_logger("dealthread.gateway")
 class GatewayMetrics:
     """The counters of one gateway, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Figures | None = None) -> None:
+        """Count from nothing; with what works them out, the page has the key figures too."""
         self.registry = CollectorRegistry()
+        self._kpis = KpiMetrics(figures, self.registry) if figures is not None else None
         self.received = Counter(
             "dealthread_events_received",
             "Events that were accepted: new ones, and duplicates of them.",
@@ -64,6 +67,8 @@ class GatewayMetrics:
 
     async def page(self, inbox: Inbox) -> bytes:
         """Return all of it as text; what the store does not tell now is not a number."""
+        if self._kpis is not None:
+            self._kpis.wanted()
         try:
             waiting, oldest = await inbox.waiting()
             dead = await inbox.dead()
@@ -77,3 +82,8 @@ class GatewayMetrics:
             age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
             self._oldest.set(max(0.0, age))
         return generate_latest(self.registry)
+
+    async def aclose(self) -> None:
+        """Stop what works in the background."""
+        if self._kpis is not None:
+            await self._kpis.aclose()

@@ -6,6 +6,7 @@ knows what it had. An outage longer than the feed's memory is a gap: then everyt
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway import spans
 from gateway.metrics import GatewayMetrics
 from store.inbox import Inbox, NewEvent, PollMarks
 
@@ -138,7 +140,10 @@ class Poller:
     async def _put(self, batch: Sequence[NewEvent]) -> int:
         if not batch:
             return 0
+        started = time.perf_counter()
         fresh = await self._inbox.put(batch)
+        new = [each for each in batch if (each.connection, each.event_id) in fresh]
+        spans.received(new, time.perf_counter() - started)
         received = self._metrics.received
         received.labels(self._polled.connection, "yes").inc(len(fresh))
         received.labels(self._polled.connection, "no").inc(len(batch) - len(fresh))

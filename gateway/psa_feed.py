@@ -14,6 +14,7 @@ from adapters.errors import ContractBroken, NotFound, Unsupported
 from adapters.psa_port import Psa
 from canonical.billing import PsaChange
 from canonical.entries import Entry, EntryKind, EntryRef
+from canonical.fees import FeeSource, FeeState
 from gateway.pollers import FEED, FeedEvent
 from gateway.routing import ENTRIES_CHANGED, IDS_MAX, MILESTONES_CHANGED
 from store import Store
@@ -120,8 +121,10 @@ class PsaFeed:
         for id_ in dict.fromkeys(change.subject_id for change in ours):
             try:
                 found = await self._psa.read_milestone(id_)
-            except NotFound:  # deleted since: nothing is left to be approved
-                billed[id_] = False
+            except NotFound:  # deleted since: of interest where something of it is being billed
+                item = f"{self._connection}/{id_}"
+                known = await self._store.fees.latest(FeeSource.MILESTONE, item)
+                billed[id_] = known is not None and known.state is not FeeState.RETURNED
             except ContractBroken:  # its saga parks with it, and holds up none of the others
                 billed[id_] = True
             else:

@@ -13,8 +13,6 @@ from typing import Annotated, Final, Protocol
 
 import structlog
 from fastapi import Depends, FastAPI, Query, Request, Security
-from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
 from temporalio.client import WorkflowUpdateFailedError
@@ -23,7 +21,7 @@ from temporalio.service import RPCError
 
 from canonical.draft_acts import AnyAct, DraftAnswer, Release
 from canonical.drafts import Draft, DraftState
-from gateway.answers import Problem, headers, problem
+from gateway.answers import Problem, problem
 from gateway.callers import Caller, Callers
 from gateway.deliveries import Refusal
 from gateway.door import read_body
@@ -40,6 +38,7 @@ from gateway.queue_models import (
     releases_of,
     shown,
 )
+from gateway.refusing import STORE_AWAY, TOKEN, refuse_plainly
 from operations.people import Refused
 from operations.servers import Unreachable
 from store.errors import NotFound, StoreError
@@ -55,7 +54,6 @@ ACT_SECONDS: Final = 20
 KEY: Final = re.compile(r"[\x21-\x7e]{1,64}")
 KEY_HEADER: Final = "idempotency-key"
 WAITING: Final = (DraftState.IN_REVIEW, DraftState.QUEUED)
-TOKEN: Final = HTTPBearer(auto_error=False, description="A person's token (docs/howto).")
 
 NOT_BY_GET: Final = Refusal(405, "no_such_thing", "This is sent by POST.")
 FILTERS: Final = frozenset({"state", "entity", "client", "limit", "offset"})
@@ -65,7 +63,6 @@ WRONG_FILTER: Final = Refusal(
     422, "invalid_query", f"The filters are {', '.join(sorted(FILTERS))}; no text has NUL."
 )
 WRONG_KEY: Final = Refusal(400, "invalid_key", "Idempotency-Key is 1 to 64 visible characters.")
-STORE_AWAY: Final = Refusal(503, "unavailable", "PostgreSQL can't be reached: try again.")
 TEMPORAL_AWAY: Final = Refusal(
     503, "temporal_unavailable", "Temporal can't be reached: nothing was done. Try again."
 )
@@ -136,9 +133,7 @@ class QueueApi:
             ("/queue/{draft_id:path}", self.show, "GET", SHOW),
         ):
             app.add_api_route(path, route, methods=[method], dependencies=signed_in, **described)
-        app.add_exception_handler(Refusal, _refused)
-        app.add_exception_handler(RequestValidationError, _invalid)
-        app.add_exception_handler(StoreError, _store_away)
+        refuse_plainly(app)
 
     def _sign_in(self, request: Request) -> None:
         request.state.caller = self._callers.of(request.headers.get("authorization", ""))
@@ -277,25 +272,3 @@ def _json(status: int, content: BaseModel) -> Response:
 def _failed(draft: str, refusal: Refusal) -> ReleaseResult:
     told = Problem.model_validate_json(bytes(problem(refusal).body))
     return ReleaseResult(draft=draft, status=refusal.status, problem=told)
-
-
-async def _refused(_request: Request, error: Exception) -> Response:
-    refusal = error if isinstance(error, Refusal) else STORE_AWAY
-    answer = problem(refusal)
-    answer.headers.update(headers(refusal))
-    if refusal.status == 405:
-        answer.headers["Allow"] = "POST"
-    if refusal.status == 401:
-        answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer
-
-
-async def _store_away(_request: Request, error: Exception) -> Response:
-    _log.error("store_unavailable", error=str(error))
-    return problem(STORE_AWAY)
-
-
-async def _invalid(_request: Request, error: Exception) -> Response:
-    problems = error.errors() if isinstance(error, RequestValidationError) else ()
-    said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in list(problems)[:5])
-    return problem(Refusal(422, "invalid_query", f"{said[:500]}."))

@@ -67,6 +67,11 @@ class ListedDraft(_Shown):
     reviewer: str
     review_until: datetime | None
     problems: tuple[str, ...]
+    """What blocks its release, as it stood at the last act on it."""
+    warnings: tuple[str, ...]
+    """What whoever releases it should know."""
+    proposed_write_down: Money | None
+    """What is proposed to write down its lines by, together; the lines say who and why."""
     returned: str
 
 

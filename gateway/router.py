@@ -16,7 +16,7 @@ from canonical.ids import (
     opportunity_to_project_id,
     time_to_billing_id,
 )
-from canonical.milestone_to_invoice import MilestoneInput
+from canonical.milestone_to_invoice import MilestoneChanged, MilestoneInput
 from canonical.opportunity import OpportunityToProjectInput
 from canonical.time_to_billing import EntriesChanged, ProjectPeriod, TimeToBillingInput
 from gateway import client_holds, cloudevents, invoice_events, salesforce
@@ -136,15 +136,16 @@ class EventRouter:
     def _deal(self, event: InboxEvent) -> Target:
         id_ = self.full_id(event.connection, event.subject)
         workflow_id = opportunity_to_project_id(event.connection, id_)
+        correlation_id = event.correlation_id or workflow_id
         return Target(
             workflow=DEAL_WORKFLOW,
             workflow_id=workflow_id,
             task_queue=SAGA_QUEUE,
             start=OpportunityToProjectInput(
-                crm=event.connection, opportunity_id=id_, correlation_id=workflow_id
+                crm=event.connection, opportunity_id=id_, correlation_id=correlation_id
             ),
             summary=f"Opportunity {id_} to project",
-            search_attributes=_attributes(id_, workflow_id),
+            search_attributes=_attributes(id_, correlation_id),
         )
 
 
@@ -165,6 +166,8 @@ def _milestone(event: InboxEvent, milestone: str) -> Target:
         start=MilestoneInput(
             psa=event.connection, milestone_id=milestone, correlation_id=event.correlation_id
         ),
+        signal=CHANGED,
+        message=lambda _ids, correlation_id: MilestoneChanged(correlation_id=correlation_id),
         summary=f"Milestone {milestone} to invoice",
         search_attributes=_attributes(milestone, event.correlation_id),
     )

@@ -8,7 +8,7 @@ alone; each may be stopped, killed or run twice without the other.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -17,22 +17,33 @@ import structlog
 from temporalio.client import Client
 
 from adapters.registry import full_record_id
+from canonical.ids import Role
 from gateway.app import Parts, make_app
+from gateway.backfill_api import BackfillParts
 from gateway.callers import Callers
 from gateway.client_holds import Holds
 from gateway.drain import Drain, Rules
+from gateway.kpi_api import KpiParts
 from gateway.metrics import GatewayMetrics
 from gateway.pages import Pages, Probe, pages_app
 from gateway.pollers import Polled, Poller
 from gateway.queue_api import QueueParts
 from gateway.receivers import receivers_of
+from gateway.reconcile_api import ReconcileParts
 from gateway.router import EventRouter, OpenPeriod
 from gateway.server import door_place, drain_place, listen, opened_store
 from gateway.signals import TemporalSender
-from gateway.temporal_link import link_of
+from gateway.temporal_link import TemporalLink, link_of
+from gateway.trace_api import TraceParts
+from gateway.work_api import WorkParts
+from operations.backfill import BackfillDesk
 from operations.config import Config
+from operations.desks import saga_desk, worklist_of
+from operations.kpis import kpi_desk
 from operations.queue import QueueDesk
+from operations.sagas import SagaDesk
 from operations.servers import awaited, connect_temporal
+from operations.trace.opening import tracer_of
 from store import Store
 from store.known_invoices import KnownInvoices
 
@@ -66,20 +77,57 @@ async def serve_door(config: Config) -> None:
     async with opened_store(config) as store:
         receivers = receivers_of(config)
         probes: dict[str, Probe] = {"store": store.database.check}
-        app = make_app(Parts(store.inbox, receivers, probes, queue=_queue(config, store)))
+        callers, link = Callers(config.people), link_of(config)
+        figures = kpi_desk(config, store)
+        metrics = GatewayMetrics(figures)
+        app = make_app(
+            Parts(
+                store.inbox,
+                receivers,
+                probes,
+                queue=_queue(store, callers, link),
+                trace=TraceParts(callers, tracer_of(config, store)),
+                work=_work(config, store, callers, link),
+                backfills=_backfills(config, store, callers, link),
+                reconciliations=ReconcileParts(callers, store.reconciliation),
+                kpis=KpiParts(callers, figures),
+                metrics=metrics,
+            )
+        )
         _log.info("serving", address=place.url, connections=sorted(receivers))
-        async with app.running():
+        async with app.running(), aclosing(metrics):
             await listen(app, place)
     _log.info("stopped")
 
 
-def _queue(config: Config, store: Store) -> QueueParts:
-    link = link_of(config)
-
+def _queue(store: Store, callers: Callers, link: TemporalLink) -> QueueParts:
     async def desk() -> QueueDesk:
         return QueueDesk(await link.client(), store)
 
-    return QueueParts(Callers(config.people), store.drafts, desk)
+    return QueueParts(callers, store.drafts, desk)
+
+
+def _work(config: Config, store: Store, callers: Callers, link: TemporalLink) -> WorkParts:
+    async def desk() -> SagaDesk:
+        return saga_desk(config, await link.client(), store)
+
+    return WorkParts(callers, worklist_of(config, store), desk)
+
+
+def _backfills(config: Config, store: Store, callers: Callers, link: TemporalLink) -> BackfillParts:
+    crms, psas = config.role(Role.CRM), config.role(Role.PSA)
+
+    async def desk() -> BackfillDesk:
+        return BackfillDesk(
+            await link.client(),
+            store,
+            crm=next(iter(crms), ""),
+            psa=next(iter(psas), ""),
+            crms=frozenset(crms),
+            psas=frozenset(psas),
+        )
+
+    return BackfillParts(callers, store, desk)
 
 
 async def serve_drain(config: Config, extensions: Extensions) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from gateway import spans
 from gateway.metrics import GatewayMetrics
 from store.errors import Conflict, StoreError, StoreUnavailable
 from store.inbox import Inbox, NewEvent
@@ -115,11 +116,14 @@ class InboxWriter:
     async def _insert(self, events: Sequence[NewEvent]) -> None:
         started = time.perf_counter()
         fresh = await self._inbox.put(events)
-        self._metrics.inserts.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.inserts.observe(seconds)
+        new = [event for event in events if (event.connection, event.event_id) in fresh]
+        spans.received(new, seconds)
         for event in events:
-            new = (event.connection, event.event_id) in fresh
+            is_new = (event.connection, event.event_id) in fresh
             fresh.discard((event.connection, event.event_id))
-            self._metrics.received.labels(event.connection, "yes" if new else "no").inc()
+            self._metrics.received.labels(event.connection, "yes" if is_new else "no").inc()
 
 
 def _answer(delivery: Waiting, error: Exception | None = None) -> None:

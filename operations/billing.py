@@ -22,7 +22,7 @@ from adapters.errors import AdapterError
 from adapters.psa_port import Psa
 from canonical.entries import EntryKind, EntryRef
 from canonical.ids import VENDOR_ID_PATTERN, milestone_to_invoice_id, time_to_billing_id
-from canonical.milestone_to_invoice import MilestoneInput
+from canonical.milestone_to_invoice import MilestoneChanged, MilestoneInput
 from canonical.model import CanonicalModel
 from canonical.time_to_billing import (
     EntriesChanged,
@@ -126,7 +126,7 @@ class BillingDesk:
         return of
 
     async def start_milestone(self, milestone_id: str, *, psa: str = "") -> str:
-        """Start the saga of a billing milestone, or leave the one that runs; return its id.
+        """Start the saga of a billing milestone, or tell the one that runs; return its id.
 
         Raises:
             Refused: the id cannot be a milestone's, or there is no such PSA.
@@ -144,6 +144,8 @@ class BillingDesk:
             task_queue=SAGA_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="changed",
+            start_signal_args=[MilestoneChanged(correlation_id=workflow_id)],
             static_summary="Milestone to invoice",
             priority=LIVE_PRIORITY,
         )

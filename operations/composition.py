@@ -4,11 +4,14 @@ The one place, with `operations.workers`, that knows all packages.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from temporalio.client import Client
+
+from activities.backfilling import BackfillActivities, SourceActivities, source_of
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
 from activities.credit_desk import CreditDeskActivities
@@ -18,36 +21,48 @@ from activities.drafting import DraftActivities
 from activities.engaging import engaged
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.extracting import ExtractActivities
 from activities.following import FollowingActivities
 from activities.issuing import IssuingActivities
 from activities.milestones import MilestoneActivities
+from activities.mirroring import MirrorActivities
 from activities.people import HcmActivities
 from activities.ports import Ports
 from activities.postings import PostingActivities
 from activities.psa import PsaActivities
+from activities.reconciling import ReconcileActivities
 from activities.registration import implementations
 from activities.schedules import ScheduleActivities
 from activities.steps import StepRunner
 from activities.sweep import SweepActivities
 from adapters.governor import LocalGovernor
+from adapters.ports import Source
 from adapters.psa_port import Psa
-from adapters.registry import build_adapter, full_record_id
+from adapters.registry import build_adapter
+from canonical.backfill import SourceWindow
 from canonical.failures import StepFailed
 from canonical.ids import Role
 from canonical.saga import Route
+from operations.backfill import BackfillDesk
 from operations.billing import BillingDesk
 from operations.codec import record_cipher
-from operations.config import Config, ConfigInvalid, find_config, load_config
+from operations.config import Config, find_config, load_config
+from operations.desks import saga_desk, worklist_of
 from operations.invoices import InvoiceDesk
+from operations.kpis import KpiDesk, kpi_desk
 from operations.people import Refused
 from operations.queue import QueueDesk
+from operations.reconciliation import ReconciliationDesk, healer
 from operations.sagas import SAGA_QUEUE, SagaDesk
 from operations.servers import check_store
 from operations.servers import connect_temporal as connect_temporal  # composition roots
+from operations.tracing import tracing
+from operations.worklist import Worklist
 from policies.bundle import Bundle, load_bundle
 from policies.periods import billing_period
 from policies.queue_case import Actor
 from store import Store, make_store
+from workflows.options import BACKFILL_PRIORITY, priority_of
 from workflows.registry import PIVOTS
 
 
@@ -82,6 +97,36 @@ class House:
         """Return how calls to a connection are made."""
         return self.bundle(connection).route(self.roles[connection], connection)
 
+    def backfills(self, client: Client) -> BackfillActivities:
+        """Return what starts backfilled sagas beside the workflows."""
+        return BackfillActivities(
+            self.store, client, SAGA_QUEUE, BACKFILL_PRIORITY, self.bundle, self.route, _now
+        )
+
+    def reconciling(self, client: Client) -> ReconcileActivities:
+        """Return what compares, judges and mends, beside the workflows."""
+        psa = next((name for name, role in self.roles.items() if role is Role.PSA), "")
+        crm = next((name for name, role in self.roles.items() if role is Role.CRM), "")
+        billing = BillingDesk(
+            client=client,
+            store=self.store,
+            people={},
+            open_period=period_opener(self.store, self.bundle),
+            psas=self.ports.psa,
+            psa=psa,
+        )
+        invoices = InvoiceDesk(client, self.store, self.people)
+        return ReconcileActivities(
+            self.store,
+            self.bundle,
+            self.route,
+            _now,
+            healer(billing, invoices),
+            psa,
+            crm,
+            frozenset(self.roles),
+        )
+
     def _is_crm(self, connection: str) -> bool:
         return self.roles.get(connection) is Role.CRM
 
@@ -93,25 +138,36 @@ class House:
             runner, self.ports, self.bundle, self.route, _now, self._is_crm
         )
         crediting = CreditActivities(runner, self.ports, self.bundle, self.route, _now)
+        mirroring = MirrorActivities(runner, self.ports)
+        extracting = ExtractActivities(self.store, self.ports)
         holders: dict[Role, list[object]] = {
-            Role.CRM: [CrmActivities(runner, self.ports, self.bundle, _today), following],
+            Role.CRM: [
+                CrmActivities(runner, self.ports, self.bundle, _today),
+                following,
+                SourceActivities(self.store, self.ports),
+                extracting,
+            ],
             Role.ERP: [
                 ErpActivities(runner, self.ports),
                 PostingActivities(runner, self.ports),
                 issuing,
                 following,
                 crediting,
+                mirroring,
+                extracting,
             ],
             Role.PSA: [
                 PsaActivities(runner, self.ports),
                 BillingActivities(runner, self.ports, self.bundle, _now),
                 MilestoneActivities(runner, self.ports, self.bundle, _now),
+                SourceActivities(self.store, self.ports),
                 issuing,
                 following,
-                crediting,
+                mirroring,
+                extracting,
             ],
             Role.HCM: [HcmActivities(runner, self.ports)],
-            Role.BILLING_ENGINE: [issuing, following, crediting],
+            Role.BILLING_ENGINE: [issuing, following, crediting, mirroring, extracting],
         }
         return implementations(holders.get(role, []))
 
@@ -201,6 +257,10 @@ class Office:
     invoices: InvoiceDesk
     psa: str
     """The PSA meant where none is named; empty: none is connected."""
+    worklist: Worklist
+    backfills: BackfillDesk
+    reconciliation: ReconciliationDesk
+    kpis: KpiDesk
 
 
 @asynccontextmanager
@@ -214,21 +274,12 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
     config = load_config(find_config(config_path))
     store = make_store(config.store.secret_url, 2, record_cipher(config.worker.codec_key))
     ports = _LazyPorts(config)
+    traces = ExitStack()
     try:
+        traces.enter_context(tracing(config, "cli"))
         await check_store(store, config)
         client = await connect_temporal(config)
-        crms = list(config.role(Role.CRM))
-        if not crms:
-            raise ConfigInvalid("There is no CRM among the connections of dealthread.toml.")
-        desk = SagaDesk(
-            client=client,
-            store=store,
-            people=config.people_roles(),
-            ui_base_url=config.ui.base_url,
-            crm=crms[0],
-            full_id=lambda crm, id_: full_record_id(config.connections[crm].vendor, id_),
-            crms=frozenset(crms),
-        )
+        desk = saga_desk(config, client, store)
         psa = next(iter(config.role(Role.PSA)), "")
         billing = BillingDesk(
             client=client,
@@ -238,13 +289,30 @@ async def open_office(config_path: str | None) -> AsyncIterator[Office]:
             psas=ports.psa,
             psa=psa,
         )
-        sweeper = SweepActivities(store, client, SAGA_QUEUE, PIVOTS)
+        sweeper = SweepActivities(store, client, SAGA_QUEUE, PIVOTS, priority_of)
         queue = QueueDesk(client, store)
         invoices = InvoiceDesk(client, store, actors(config))
-        yield Office(config, store, desk, sweeper, billing, queue, invoices, psa)
+        backfills = BackfillDesk(client, store, ports.source, desk.crm, psa)
+        worklist = worklist_of(config, store)
+        reconciliation = ReconciliationDesk(client, store, psa)
+        yield Office(
+            config,
+            store,
+            desk,
+            sweeper,
+            billing,
+            queue,
+            invoices,
+            psa,
+            worklist,
+            backfills,
+            reconciliation,
+            kpi_desk(config, store),
+        )
     finally:
         await ports.aclose()
         await store.aclose()
+        traces.close()
 
 
 class _LazyPorts:
@@ -256,9 +324,16 @@ class _LazyPorts:
 
     def psa(self, connection: str) -> Psa:
         """Return the PSA of this name."""
+        return self._connected().psa(connection)
+
+    def source(self, window: SourceWindow) -> Source:
+        """Return the system that has what a backfill carries over."""
+        return source_of(self._connected(), window)
+
+    def _connected(self) -> Ports:
         if self._ports is None:
             self._ports, _ = connect_ports(self._config)
-        return self._ports.psa(connection)
+        return self._ports
 
     async def aclose(self) -> None:
         """Close what was connected."""

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError
 
 from operations.config_errors import PREFIX, ConfigInvalid, not_json, sentences, unknown_sections
 from operations.config_models import (
+    ChannelConfig,
     Config,
     ConnectionConfig,
     EventsConfig,
@@ -34,6 +35,7 @@ from operations.config_secrets import secrets_in_toml, with_secrets
 from policies.queue_case import ENGINE
 
 __all__ = [
+    "ChannelConfig",
     "Config",
     "ConfigInvalid",
     "ConnectionConfig",
@@ -119,6 +121,9 @@ def _toml(path: Path) -> dict[str, JsonValue]:
         raise ConfigInvalid(f"{path}: it can't be read: {error.strerror}.") from None
 
 
+_RELEASING: Final = frozenset({PersonRole.FINANCE, PersonRole.CONTROLLER, PersonRole.ADMIN})
+
+
 def _contradictions(config: Config) -> Iterator[str]:
     """Say what is right key by key, yet wrong together."""
     for name, connection in config.connections.items():
@@ -131,6 +136,12 @@ def _contradictions(config: Config) -> Iterator[str]:
             )
     if ENGINE in config.people:
         yield f"people.{ENGINE}: this is what Dealthread calls itself: no person can have the name."
+    for name, person in config.people.items():
+        if not person.email and person.roles & _RELEASING:
+            yield (
+                f"people.{name}.email: it is missing. Who may release invoices needs one, since "
+                "other systems say by e-mail who approved what: nobody releases their own."
+            )
     known = {"sagas", *(f"vendor.{name}" for name in config.connections)}
     for queue in config.worker.queues:
         if queue not in known:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from canonical.alerts import Severity, TellingKind
 from canonical.ids import Role
 from operations.config_errors import PREFIX, ConfigInvalid
 
@@ -223,6 +224,17 @@ class WorkerConfig(_Section):
     codec_key: SecretStr | None = None
     """AES-GCM key of the payload codec, base64; environment only, or `codec_key_file`."""
     codec_key_file: ConfigPath | None = None
+    deployment_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,100}$")] = ""
+    """Worker Versioning's name of this installation, the same for all builds; goes with `build_id`.
+    Empty: every worker takes every workflow."""
+    build_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{0,100}$")] = ""
+    """Which build this worker runs, such as a version and a commit."""
+
+    @model_validator(mode="after")
+    def _versioned(self) -> Self:
+        if bool(self.deployment_name) != bool(self.build_id):
+            raise ValueError("deployment_name and build_id go together")
+        return self
 
 
 class GatewayConfig(_Section):
@@ -243,6 +255,36 @@ class GatewayConfig(_Section):
     """How long events that ended well are kept, and known as duplicates."""
 
 
+class ChannelConfig(_Section):
+    """A chat or a mailbox that is told of alerts: docs/howto/alerts.md."""
+
+    url: SecretStr | None = None
+    """Its address as Apprise writes them: holds secrets, so environment only, or `url_file`."""
+    url_file: ConfigPath | None = None
+    kinds: frozenset[TellingKind] = frozenset()
+    """What it is told of; empty: everything."""
+    entities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=32)]] = (
+        frozenset()
+    )
+    """Legal entities; empty: all. What is of none reaches every channel."""
+    severity: Severity = Severity.INFO
+    """The least that it is told of."""
+
+    @property
+    def secret_url(self) -> SecretStr:
+        """The address, which `load_config` made sure of."""
+        if self.url is None:
+            raise ConfigInvalid("A channel of alerts has no url.")
+        return self.url
+
+
+class AlertsConfig(_Section):
+    """Who is told of what waits."""
+
+    channels: dict[ConnectionName, ChannelConfig] = {}
+    """By name; none: nobody is told, and the worklist has it all the same."""
+
+
 class PersonConfig(_Section):
     """What one person may decide."""
 
@@ -259,6 +301,24 @@ class UiConfig(_Section):
 
     base_url: HttpAddress = "http://127.0.0.1:8233"
     """Temporal's Web UI, for links."""
+
+
+class TelemetryConfig(_Section):
+    """Where traces go; docs/howto/observe.md."""
+
+    otlp_endpoint: HttpAddress | None = None
+    """Base address of an OpenTelemetry collector (OTLP over HTTP); None: no traces are made."""
+    otlp_headers: SecretStr | None = None
+    """`name=value,name=value`, values percent-encoded; environment only, or `otlp_headers_file`."""
+    otlp_headers_file: ConfigPath | None = None
+    otlp_ca_file: ConfigPath | None = None
+    """CA bundle to trust instead of the system's, PEM."""
+    sampling_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that are exported, each whole or not at all."""
+    service_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = (
+        "dealthread"
+    )
+    """What this installation is called; each process appends its own name."""
 
 
 class Config(BaseSettings):
@@ -278,8 +338,10 @@ class Config(BaseSettings):
     policies: PoliciesConfig = PoliciesConfig()
     worker: WorkerConfig = WorkerConfig()
     gateway: GatewayConfig = GatewayConfig()
+    alerts: AlertsConfig = AlertsConfig()
     people: dict[str, PersonConfig] = {}
     ui: UiConfig = UiConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @classmethod
     def settings_customise_sources(

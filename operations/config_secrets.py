@@ -9,6 +9,8 @@ from pydantic import JsonValue, SecretStr
 
 from operations.config_errors import PREFIX, ConfigInvalid, Location, variable
 from operations.config_models import (
+    AlertsConfig,
+    ChannelConfig,
     Config,
     ConnectionConfig,
     EventsConfig,
@@ -26,6 +28,12 @@ SECRET_NAME: Final = re.compile(
 TOKEN: Final = re.compile(r"[\x21-\x7e]{32,512}")
 """Of a person: nothing that can be guessed, and nothing that a header can't carry."""
 EVENT_SECRETS: Final = (("events", "secret"), ("events", "previous_secret"))
+PLAIN_SECRETS: Final = (
+    ("temporal", "api_key"),
+    ("worker", "codec_key"),
+    ("telemetry", "otlp_headers"),
+)
+"""Each goes with a key of its name and `_file`."""
 
 
 def secrets_in_toml(content: Mapping[str, JsonValue], path: Path) -> Iterator[str]:
@@ -47,6 +55,10 @@ def with_secrets(config: Config, path: Path) -> Config:
     api_key = reader.one(temporal.api_key, temporal.api_key_file, "temporal.api_key_file")
     url = reader.one(store.url, store.url_file, "store.url_file")
     codec_key = reader.one(worker.codec_key, worker.codec_key_file, "worker.codec_key_file")
+    telemetry = config.telemetry
+    otlp_headers = reader.one(
+        telemetry.otlp_headers, telemetry.otlp_headers_file, "telemetry.otlp_headers_file"
+    )
     connections = {
         name: connection.model_copy(
             update={
@@ -58,6 +70,7 @@ def with_secrets(config: Config, path: Path) -> Config:
     }
     people = {name: reader.person(name, person) for name, person in config.people.items()}
     reader.check_tokens(people)
+    channels = {name: reader.channel(name, each) for name, each in config.alerts.channels.items()}
     if url is None and store.url_file is None:
         reader.problems.append(
             f"{path}: store.url is missing: set {PREFIX}STORE__URL to PostgreSQL's URL, "
@@ -72,6 +85,8 @@ def with_secrets(config: Config, path: Path) -> Config:
             "worker": worker.model_copy(update={"codec_key": codec_key}),
             "connections": connections,
             "people": people,
+            "alerts": AlertsConfig(channels=channels),
+            "telemetry": telemetry.model_copy(update={"otlp_headers": otlp_headers}),
         }
     )
 
@@ -122,6 +137,16 @@ class _Reader:
                 "or name a file in secret_file."
             )
         return events.model_copy(update={"secret": secret, "previous_secret": previous})
+
+    def channel(self, name: str, channel: ChannelConfig) -> ChannelConfig:
+        place = f"alerts.channels.{name}"
+        url = self.one(channel.url, channel.url_file, f"{place}.url_file")
+        if url is None and channel.url_file is None:
+            self.problems.append(
+                f"{self._path}: {place}.url is missing: set "
+                f"{variable(('alerts', 'channels', name, 'url'))}, or name a file in url_file."
+            )
+        return channel.model_copy(update={"url": url})
 
     def person(self, name: str, person: PersonConfig) -> PersonConfig:
         token = self.one(person.token, person.token_file, f"people.{name}.token_file")
@@ -175,8 +200,10 @@ def _text(file: Path) -> str:
 def _remedy(keys: Location) -> str | None:
     if keys == ("store", "url"):
         return f"set {variable(keys)}, or name a file in store.url_file"
-    if keys in (("temporal", "api_key"), ("worker", "codec_key")):
+    if keys in PLAIN_SECRETS:
         return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"
+    if keys[:2] == ("alerts", "channels") and keys[3:] == ("url",):
+        return f"set {variable(keys)}, or name a file in alerts.channels.{keys[2]}.url_file"
     is_token = keys[0] == "people" and keys[2:] == ("token",)
     if is_token or (keys[0] == "connections" and keys[2:] in EVENT_SECRETS):
         return f"set {variable(keys)}, or name a file in {'.'.join(keys)}_file"

@@ -21,6 +21,7 @@ from canonical.ids import VENDOR_ID_PATTERN
 from canonical.money import minor_digits
 from operations.config_errors import reason
 from operations.people import Refused, short
+from policies.retainers import retainer_problems
 
 FILE_BYTES_MAX: Final = 1_000_000
 
@@ -106,6 +107,7 @@ def _problems(engagement: Engagement, known: Known) -> Iterator[str]:
             yield f"{place}.erp: {unknown}"
         yield from _of_numbers(line, place)
         yield from _of_money(line, place)
+        yield from (f"{place}.{field}: {text}" for field, text in retainer_problems(line))
 
 
 def _of_lines(engagement: Engagement) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Final
 from canonical.documents import InvoiceDocument
 from canonical.evidence import AuditFact
 from canonical.lifecycle import TrackedInvoice
+from operations.documents.crediting import credit_document_of
 from operations.documents.evidence import EvidenceFile, pack_evidence
 from operations.documents.filling import document_of
 from operations.documents.proving import evidence_of
@@ -21,6 +22,7 @@ from operations.way_back import WayBack, WayFinder, subject_of
 from policies.schema import Policies
 from store import Store
 from store.audit import ENGINE, audit_data
+from store.credits import CreditStanding
 from store.errors import NotFound
 
 SEALED: Final = "evidence_sealed"
@@ -49,6 +51,23 @@ class InvoiceFiles:
         """
         return await asyncio.to_thread(render, self._document(way), template)
 
+    async def credit_note(
+        self, way: WayBack, standing: CreditStanding, template: Path | None = None
+    ) -> Rendered:
+        """Return the PDF of a credit note; `way` is that of the invoice that it corrects.
+
+        Raises:
+            Mistake: it is not issued, does not add up, or the template does not compile.
+        """
+        note, name = standing.note, standing.credit.id
+        if note is None:
+            raise Mistake(f"{name} is {standing.state}: there is no credit note to print yet.")
+        try:
+            document = credit_document_of(way, standing, note, self.policies)
+        except ValueError as error:
+            raise Mistake(f"{name} cannot be printed: {_first(error)}.") from error
+        return await asyncio.to_thread(render, document, template)
+
     async def evidence(self, way: WayBack, by: str = "") -> EvidenceFile:
         """Return the evidence of an issued invoice; its seal is put down in the invoice's trail.
 
@@ -63,7 +82,9 @@ class InvoiceFiles:
             for subject in way.subjects
             for entry in await self.store.audit.trail(subject)
         ]
-        evidence = evidence_of(way, datetime.now(UTC), facts, self.roles)
+        record = way.invoice.record
+        kept = await self.store.invoices.read_back(record.system, record.id)
+        evidence = evidence_of(way, datetime.now(UTC), facts, self.roles, kept)
         packed = await asyncio.to_thread(pack_evidence, evidence, pdf)
         data = audit_data(seal=packed.seal, missing=list(packed.missing), draft=way.draft.id)
         subject = subject_of(way.invoice)

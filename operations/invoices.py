@@ -1,7 +1,8 @@
-"""What people do about issued invoices: look, credit, dispute, explain. CLI and API call it.
+"""What people do about issued invoices: look, credit, dispute, explain, accept a tax.
 
-A credit goes to its own saga, which answers at once and waits there for a second person. What the
-issuing system credited by itself is explained here, straight into the subledger.
+CLI and API call it. A credit goes to its own saga, which answers at once and waits there for a
+second person. What the issuing system credited by itself is explained here, straight into the
+subledger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +31,10 @@ from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
 from canonical.invoicing import Application, CreditReason
 from canonical.lifecycle import InvoiceState, LeftToCredit, TrackedInvoice
 from canonical.saga import WorkItem
-from operations.native_credits import explain_credit
+from operations.native_credits import explain_credit, tell_psa
 from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE, TAKEN_WITHIN
+from operations.tax_differences import accept_tax
 from policies.credits import may_ask, native_credits
 from policies.queue_case import Actor
 from store import Store
@@ -144,6 +146,22 @@ class InvoiceDesk:
             raise Refused(f"No credit of invoice {short(typed)} waits for an approval.")
         names = ", ".join(each.credit.id for each in waiting)
         raise Refused(f"Several credits of {short(typed)} wait; name one: {names}.")
+
+    async def find_note(self, typed: str) -> CreditStanding | None:
+        """Return the credit that a person means by its id or its note's number; None: no credit.
+
+        Raises:
+            Refused: several notes have that number; names them.
+        """
+        if typed.startswith(PREFIX):
+            return await self.find_credit(typed)
+        found = await self.store.credits.of_note(typed)
+        if not found or await self.store.invoices.by_number(typed):
+            return None
+        if len(found) > 1:
+            names = ", ".join(each.credit.id for each in found)
+            raise Refused(f"Several credit notes are called {short(typed)}; name one: {names}.")
+        return found[0]
 
     # Crediting.
 
@@ -302,8 +320,20 @@ class InvoiceDesk:
         standing = await explain_credit(
             self.store, self.people.get(by), invoice, credit, lines, reason, by=by, because=because
         )
+        if reason is CreditReason.REBILL:
+            await tell_psa(self.client, invoice, standing, by)
         await self.look(invoice)
         return standing
+
+    # Tax.
+
+    async def accept_tax(self, invoice: TrackedInvoice, *, because: str, by: str) -> WorkItem:
+        """Accept the tax that the issuing system made otherwise than expected.
+
+        Raises:
+            Refused: the person may not, said no reason, or no tax of the invoice waits.
+        """
+        return await accept_tax(self.store, self.people.get(by), invoice, by=by, because=because)
 
 
 def _key(invoice: TrackedInvoice) -> InvoiceKey:

@@ -3,19 +3,26 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from canonical.credit_invoice import CreditedAmount
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
+from canonical.credit_invoice import AskedCredit, CreditedAmount, CreditInput
 from canonical.ids import invoice_id
+from canonical.invoice_lifecycle import InvoiceKey
 from canonical.invoicing import Application, CreditNote, CreditReason
 from canonical.lifecycle import DraftedCredit, LeftToCredit, TrackedInvoice
 from canonical.money import Money
 from canonical.records import RecordRef
 from canonical.saga import CloseWorkItem, WorkItemKind
 from operations.people import Refused, short
+from operations.sagas import SAGA_QUEUE
 from policies.credits import may_explain, native_credits, net_of, work_out
 from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
 from store.errors import NotFound
+from workflows.credit_invoice import CreditInvoice
+from workflows.options import LIVE_PRIORITY
 
 
 async def explain_credit(
@@ -49,6 +56,36 @@ async def explain_credit(
     standing = await store.credits.credited(id_, note)
     await _close(store, invoice, applied, f"explained by {by}: {reason}")
     return standing
+
+
+async def tell_psa(
+    client: Client, invoice: TrackedInvoice, standing: CreditStanding, by: str
+) -> None:
+    """Have the PSA's mirrors freed of what an explained credit bills again; twice is as good.
+
+    A saga does it: the mirror is taken back, and made anew with what is left.
+    """
+    note = next(each for each in invoice.applications if each.id == standing.note_id)
+    record = invoice.record
+    asked = AskedCredit(
+        of=InvoiceKey(connection=record.system, invoice_id=record.id),
+        number=0,
+        reason=CreditReason.REBILL,
+        because=standing.credit.memo,
+        asked_by=by,
+        on=note.on,
+        explains=standing.credit.id,
+    )
+    await client.start_workflow(
+        CreditInvoice.run,
+        CreditInput(asked=asked),
+        id=asked.credit,
+        task_queue=SAGA_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=LIVE_PRIORITY,
+        static_summary="Credit of the issuing system, billed again",
+    )
 
 
 def _native(invoice: TrackedInvoice, credit: str) -> Application:

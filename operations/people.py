@@ -79,6 +79,22 @@ def check_sense(item: WorkItem, verb: Verb) -> None:
             f"{item.id} is a credit that was made in {item.connection}, and no saga waits for it: "
             "say what it is for with `starter.py invoice explain`."
         )
+    if item.kind is WorkItemKind.DELIVERY:
+        raise Refused(
+            f"{item.id} is about an invoice that did not reach the client, and no saga waits for "
+            f"it: send it again from {item.connection}, then say so with `starter.py invoice "
+            "transmitted`."
+        )
+    if item.kind is WorkItemKind.DIFFERENCE:
+        raise Refused(
+            f"{item.id} is about a tax that {item.connection} made, which is final, and no saga "
+            "waits for it: accept it with `starter.py invoice accept-tax`."
+        )
+    if item.kind in {WorkItemKind.STUCK, WorkItemKind.FINDING}:
+        raise Refused(
+            f"{item.id} closes by itself once its cause is gone, and no saga waits for it: "
+            f"`starter.py work show {item.id}` says what helps."
+        )
     if verb not in item.verbs:
         raise Refused(f"{verb} makes no sense at {item.step}; possible: {', '.join(item.verbs)}.")
 

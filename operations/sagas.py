@@ -70,6 +70,11 @@ ANSWERING: Final = {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COM
 _log = structlog.get_logger("dealthread.sagas")
 
 
+def deep_link(ui_base_url: str, namespace: str, workflow_id: str) -> str:
+    """Return a workflow's page in the Temporal Web UI."""
+    return f"{ui_base_url}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}"
+
+
 @dataclass(frozen=True)
 class Proposal:
     """What became of a decision: taken at once, or waiting for a second person."""
@@ -213,8 +218,7 @@ class SagaDesk:
 
     def deep_link(self, workflow_id: str) -> str:
         """Return the saga's page in the Temporal Web UI."""
-        namespace = self.client.namespace
-        return f"{self.ui_base_url}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}"
+        return deep_link(self.ui_base_url, self.client.namespace, workflow_id)
 
     async def work_item(self, id_: str, park: int | None = None) -> WorkItem:
         """Return the one open work item that a person means.
@@ -224,11 +228,13 @@ class SagaDesk:
         Raises:
             Refused: there is none, or more than one.
         """
-        items = await self.stuck()
-        found = [item for item in items if item.id == id_]
+        stored = await self.store.work_items.get(id_) if "\x00" not in id_ else None
+        found = [stored.item] if stored is not None and stored.open else []
         if not found:
-            workflow_id = self.workflow_id(id_)
-            found = [item for item in items if item.workflow_id == workflow_id]
+            listed = await self.store.work_items.list(workflow_id=self.workflow_id(id_))
+            items = [each.item for each in listed]
+            # What the watch found stands beside what waits for a decision.
+            found = [item for item in items if item.verbs] or items
         if not found:
             raise Refused(await self._why_not_open(id_))
         if park is not None:

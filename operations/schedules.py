@@ -16,14 +16,20 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
+from canonical.alerts import JudgeRules, SendAlerts
 from canonical.bill_schedules import BillSchedulesInput
 from canonical.draft_to_invoice import AssembleDrafts
 from canonical.model import CanonicalModel
+from canonical.reconciliation import CheckConservation, ListDue
 from canonical.saga import SealAudit, Sweep
+from canonical.worklist import Watch
 from operations.sagas import SAGA_QUEUE
+from workflows.alerting import JudgeServiceLevels, TellPeople
 from workflows.assemble_drafts import AssembleInvoiceDrafts
 from workflows.bill_schedules import BillSchedules
 from workflows.housekeeping import SealAuditTrail, SweepTerminated
+from workflows.reconcile import ReconcileNightly, WatchConservation
+from workflows.watch import WatchRuns
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,46 @@ REGULAR: Final = (
         "Look for terminated sagas",
     ),
     Regular(
+        "watch-runs",
+        WatchRuns.run,
+        Watch(),
+        timedelta(minutes=5),
+        "Look for runs that make no progress",
+    ),
+    Regular(
+        "judge-service-levels",
+        JudgeServiceLevels.run,
+        JudgeRules(),
+        timedelta(minutes=1),
+        "Measure service levels",
+    ),
+    Regular(
+        "tell-people",
+        TellPeople.run,
+        SendAlerts(),
+        timedelta(minutes=1),
+        "Tell people what waits",
+    ),
+    Regular(
         "seal-audit-trail",
         SealAuditTrail.run,
         SealAudit(),
         timedelta(hours=1),
         "Seal the audit trail",
+    ),
+    Regular(
+        "reconcile-nightly",
+        ReconcileNightly.run,
+        ListDue(),
+        timedelta(days=1),
+        "Compare the systems",
+    ),
+    Regular(
+        "watch-conservation",
+        WatchConservation.run,
+        CheckConservation(),
+        timedelta(hours=1),
+        "Check that the sums hold",
     ),
     Regular(
         "assemble-invoice-drafts",

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from operations.codec import data_converter
 from operations.config import Config, ConfigInvalid
+from operations.interceptors import temporal_interceptors
 from store import Store
 from store.errors import StoreUnavailable
 
@@ -50,6 +51,7 @@ async def connect_temporal(config: Config, runtime: Runtime | None = None) -> Cl
                 tls=tls,
                 api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
                 runtime=runtime,
+                interceptors=temporal_interceptors(config),
             )
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=temporal.namespace),

@@ -1,5 +1,7 @@
 """Where a saga stands, as the store knows it: for when the saga itself cannot be asked."""
 
+from collections.abc import Sequence
+
 from canonical.records import Receipt, UndoReceipt, UndoResult, WriteOutcome
 from canonical.saga import SagaView, StepReport, StepState, WorkItem
 from store.sagas import CrossReference, Generation, Trace, TracedAttempt
@@ -15,14 +17,14 @@ def stored_view(trace: Trace, items: tuple[WorkItem, ...], state: str) -> SagaVi
         for attempt in trace.attempts
         if attempt.generation == latest.generation and not attempt.key.startswith("undo:")
     }
-    references: dict[str, CrossReference] = {}
+    references: dict[str, list[CrossReference]] = {}
     for reference in trace.references:
-        references.setdefault(reference.key, reference)
+        references.setdefault(reference.key, []).append(reference)
     return SagaView(
         workflow_id=latest.workflow_id,
         generation=latest.generation,
         state=_state(latest, state),
-        steps=tuple(_report(attempts[key], references.get(key)) for key in attempts),
+        steps=tuple(_report(attempts[key], references.get(key, ())) for key in attempts),
         work_items=items,
     )
 
@@ -33,17 +35,23 @@ def _state(latest: Generation, state: str) -> str:
     return f"{OPEN_STATES.get(latest.state, latest.state)} ({state})"
 
 
-def _report(attempt: TracedAttempt, reference: CrossReference | None) -> StepReport:
+def _report(attempt: TracedAttempt, references: Sequence[CrossReference]) -> StepReport:
     return StepReport(
         step=attempt.step,
         key=attempt.key,
         state=_step_state(attempt),
         system=attempt.connection,
-        receipt=Receipt(record=reference.record, outcome=WriteOutcome(reference.outcome))
-        if reference
-        else None,
+        receipt=_receipt(*references) if references else None,
         undo=UndoReceipt(result=UndoResult(attempt.undo_result)) if attempt.undo_result else None,
         note=attempt.reason,
+    )
+
+
+def _receipt(of: CrossReference, *parts: CrossReference) -> Receipt:
+    return Receipt(
+        record=of.record,
+        outcome=WriteOutcome(of.outcome),
+        parts=tuple(part.record for part in parts),
     )
 
 

@@ -19,13 +19,17 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.registration import implementations
 from activities.sweep import SweepActivities
+from activities.watching import WatchActivities
+from operations.alerts import alerting_of
 from operations.budgets import Shares
 from operations.composition import House, vendor_queue
 from operations.config import Config
 from operations.sagas import SAGA_QUEUE
 from operations.schedules import ensure_schedules
+from operations.versioning import deployment
 from workflows.board import SEARCH_ATTRIBUTES
-from workflows.registry import PIVOTS, WORKFLOWS
+from workflows.options import priority_of
+from workflows.registry import PIVOTS, WATCHED, WORKFLOWS
 
 STICKY_SECONDS = 2
 """How long a killed worker's sagas wait before another worker takes them from the start."""
@@ -92,12 +96,16 @@ def _vendor_worker(client: Client, config: Config, house: House, name: str) -> W
         activities=list(house.vendor_activities(connection.role).values()),
         max_concurrent_activities=connection.slots,
         graceful_shutdown_timeout=timedelta(seconds=config.worker.grace_seconds),
+        deployment_config=deployment(config.worker),
     )
 
 
 def _saga_worker(client: Client, config: Config, house: House) -> Worker:
-    sweeper = SweepActivities(house.store, client, SAGA_QUEUE, PIVOTS)
-    activities = {**house.engine_activities(), **implementations([sweeper])}
+    sweeper = SweepActivities(house.store, client, SAGA_QUEUE, PIVOTS, priority_of)
+    watch = WatchActivities(house.store, client, house.bundle, WATCHED, PIVOTS)
+    alerting = alerting_of(config, house.store, house.bundle)
+    beside = [sweeper, watch, alerting, house.backfills(client), house.reconciling(client)]
+    activities = {**house.engine_activities(), **implementations(beside)}
     return Worker(
         client,
         task_queue=SAGA_QUEUE,
@@ -109,6 +117,7 @@ def _saga_worker(client: Client, config: Config, house: House) -> Worker:
         max_concurrent_local_activities=config.worker.activity_slots,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
         graceful_shutdown_timeout=timedelta(seconds=config.worker.grace_seconds),
+        deployment_config=deployment(config.worker),
     )
 
 

@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from canonical.deal import ContractLineType
 from canonical.ids import Role
 from canonical.saga import Route
+from policies.alerting import alerting_disagreements
 from policies.schema import Head, Policies, disagreements
 
 DEFAULT_BUNDLE: Final = Path(__file__).parent / "bundles" / "default"
@@ -161,6 +162,11 @@ class _Loader:
         )
         for (file, *where), text in differences:
             self._problem(file, where, text)
+        if "legal_entities" in read:
+            for (file, *where), text in alerting_disagreements(
+                read.get("alerts"), read["legal_entities"]
+            ):
+                self._problem(file, where, text)
         for role in Role:
             if "budgets" in read and role not in read["budgets"]:
                 self._problem("budgets", (), f"{role} is missing; needed: {', '.join(Role)}")

@@ -59,6 +59,13 @@ def may_explain(actor: Actor | None, name: str) -> tuple[str, ...]:
     return _has_role(actor, name, FINANCE, "explaining a credit")
 
 
+def may_accept_tax(actor: Actor | None, name: str, because: str) -> tuple[str, ...]:
+    """Return why somebody may not accept a tax that the issuing system made otherwise."""
+    if not because.strip():
+        return ("it needs a reason: say why the tax is right, or what is done about it",)
+    return _has_role(actor, name, FINANCE, "accepting a tax")
+
+
 def may_approve(
     actor: Actor | None,
     name: str,
@@ -121,8 +128,8 @@ def work_out(
 ) -> Worked:
     """Return the lines of a credit, each split over what the invoiced line bills.
 
-    Nothing wanted means everything that is left. What a line bills is taken back in its order,
-    each as far as it goes.
+    Nothing wanted means everything that is left, net of deductions (decision 0018). What a line
+    bills is taken back in its order, each as far as it goes.
     """
     items = {line.number: line.item for line in reversed(invoice.lines) if line.number}
     by_line: dict[int, list[LeftToCredit]] = {}
@@ -131,9 +138,9 @@ def work_out(
     rest = {line: _rest(members) for line, members in by_line.items()}
     if not wanted:
         wanted = [
-            CreditedAmount(line=line, amount=Money(amount=amount, currency=invoice.currency))
-            for line, amount in sorted(rest.items())
-            if amount > 0
+            CreditedAmount(line=line, amount=amount)
+            for line, amount in sorted(_whole(left, rest, invoice.currency).items())
+            if amount.amount > 0
         ]
         if not wanted:
             return Worked(refused=(f"nothing is left of invoice {invoice.number} to credit",))
@@ -160,6 +167,40 @@ def _rest(members: Sequence[LeftToCredit]) -> Decimal:
     return min(net, sum((each.open for each in members), Decimal(0)))
 
 
+def _whole(
+    left: Sequence[LeftToCredit], rest: Mapping[int, Decimal], currency: str
+) -> dict[int, Money]:
+    """Return all that is left, by line: what was deducted was never invoiced, so it is cut off.
+
+    A deduction cuts the lines of its own project, in proportion; what they do not bear, all others.
+    """
+    open_ = {line: amount for line, amount in rest.items() if amount > 0}
+    projects = {each.line: each.project_id for each in left}
+    over = Decimal(0)
+    for project in dict.fromkeys(projects.values()):
+        of_project = [line for line in rest if projects[line] == project]
+        deducted = -sum((min(rest[line], Decimal(0)) for line in of_project), Decimal(0))
+        over += _cut(open_, [line for line in of_project if line in open_], deducted, currency)
+    _cut(open_, list(open_), over, currency)
+    return {line: Money(amount=amount, currency=currency) for line, amount in open_.items()}
+
+
+def _cut(
+    open_: dict[int, Decimal], lines: Sequence[int], deducted: Decimal, currency: str
+) -> Decimal:
+    """Cut lines in proportion, to the last minor unit; return what they do not bear."""
+    whole = sum((open_[line] for line in lines), Decimal(0))
+    cut = min(deducted, whole)
+    seen, gone = Decimal(0), Decimal(0)
+    for line in lines if cut else ():
+        seen += open_[line]
+        # Rounded as one running sum, so that the shares sum to the cut, and none exceeds its line.
+        upto = Money.rounded(product(cut, seen) / whole, currency).amount
+        open_[line] -= upto - gone
+        gone = upto
+    return deducted - cut
+
+
 def _too_much(
     invoice: TrackedInvoice, wanted: Sequence[CreditedAmount], rest: Mapping[int, Decimal]
 ) -> tuple[str, ...]:
@@ -183,9 +224,11 @@ def _too_much(
     whole = sum(rest.values(), Decimal(0))
     if not problems and total > whole:
         left, asked = (Money.rounded(each, invoice.currency) for each in (whole, total))
+        deducting = ", ".join(str(line) for line, amount in sorted(rest.items()) if amount < 0)
         problems.append(
-            f"invoice {invoice.number} has {left} left to credit, its deductions counted, and "
-            f"this is {asked}: name lines and amounts"
+            f"invoice {invoice.number} has {left} left to credit, and this is {asked}: what line "
+            f"{deducting} deducts was never invoiced, so no credit note takes it back; credit less "
+            "of the other lines, or --whole"
         )
     return tuple(problems)
 

@@ -4,8 +4,14 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 
-from canonical.invoicing import Application, ApplicationKind, Invoice, InvoiceStatus
-from canonical.lifecycle import InvoiceState, SettledBy
+from canonical.invoicing import (
+    Application,
+    ApplicationKind,
+    Delivery,
+    Invoice,
+    InvoiceStatus,
+)
+from canonical.lifecycle import InvoiceState, SettledBy, TrackedInvoice
 
 _BY = {
     ApplicationKind.PAYMENT: SettledBy.CASH,
@@ -16,7 +22,11 @@ _BY = {
 
 
 def state_of(
-    invoice: Invoice | None, today: date, *, disputed: bool = False, delivery: str = ""
+    invoice: Invoice | None,
+    today: date,
+    *,
+    disputed: bool = False,
+    delivery: Delivery = Delivery.UNKNOWN,
 ) -> InvoiceState:
     """Return the state of an invoice; None: it is not there any more.
 
@@ -24,7 +34,7 @@ def state_of(
         invoice: as read.
         today: in the zone of its legal entity.
         disputed: somebody disputes it.
-        delivery: `transmitted`, `delivery_rejected` or empty, as its delivery reported.
+        delivery: what became of it on its way to the client.
     """
     if invoice is None:
         return InvoiceState.GONE
@@ -42,6 +52,14 @@ def state_of(
     if invoice.remaining != invoice.gross:
         return InvoiceState.PART_SETTLED
     return InvoiceState(delivery) if delivery else InvoiceState.ISSUED
+
+
+def says_anew(invoice: Invoice, known: TrackedInvoice) -> bool:
+    """Whether the issuing system says something of the delivery that it did not say before.
+
+    What it goes on saying gives way to what a person said since: sent by post, for example.
+    """
+    return bool(invoice.delivery) and invoice.delivery_word != known.delivery_word
 
 
 def settled_by(applications: Iterable[Application]) -> SettledBy:

@@ -45,6 +45,8 @@ class ReviewTerms(Strict):
     required: bool = True
     within_seconds: Seconds = 259_200.0
     """After that it escalates to the delegate, or to finance where there is none."""
+    reviewer: str = ""
+    """Name, as in `[people]`, of who reviews where no lead of the project is among them."""
     delegate: str = ""
     """Name, as in `[people]`, of who reviews what is overdue."""
     skip_clients: tuple[RecordId, ...] = ()

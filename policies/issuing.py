@@ -84,6 +84,22 @@ def differences(asked: Iterable[InvoiceLine], invoice: Invoice) -> tuple[str, ..
     return tuple(found)
 
 
+def head_differences(draft: Draft, invoice: Invoice) -> tuple[str, ...]:
+    """Return how an issued invoice's currency, date and totals differ from what was released.
+
+    A billing engine dates its invoices itself.
+    """
+    if invoice.currency != draft.currency:
+        return (f"it is in {invoice.currency}, released was {draft.currency}",)
+    found: list[str] = []
+    dated_by_us = draft.method is not BillingMethod.BILLING_ENGINE
+    if dated_by_us and invoice.on is not None and invoice.on != draft.on:
+        found.append(f"it is dated {invoice.on}, released was {draft.on}")
+    if invoice.net.amount + invoice.tax.amount != invoice.gross.amount:
+        found.append(f"net {invoice.net} and tax {invoice.tax} do not come to {invoice.gross}")
+    return tuple(found)
+
+
 def _lines(line: DraftLine, draft: Draft) -> tuple[InvoiceLine, ...]:
     charged = draft.method is BillingMethod.ERP_CHARGES and bool(line.charge)
     project = (

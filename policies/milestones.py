@@ -104,6 +104,7 @@ def judge_milestone(
     again under lock when the amount is reserved.
     """
     problems = [
+        *_approver(milestone),
         *_evidence(milestone, invoicing),
         *_duplicate(milestone, fee, standing),
         *_sequence(fee, siblings, standing, invoicing),
@@ -129,6 +130,16 @@ def over_contract(fee: Fee, taken: Money, limit: Money | None) -> Problem | None
         f"{fee.narrative} is {fee.amount}; of the contract line's {limit} {taken} is reserved, "
         f"drafted or invoiced, so {left} is left: amend the contract, or correct the milestone",
     )
+
+
+def _approver(milestone: PsaMilestone) -> list[Problem]:
+    if milestone.approved_by:
+        return []
+    text = (
+        f"{milestone.title} is approved, and the PSA does not say by whom, so nobody can tell who "
+        "may not release its invoice: have somebody approve it again there, by name"
+    )
+    return [Problem("no_approver", text)]
 
 
 def _evidence(milestone: PsaMilestone, invoicing: Invoicing) -> list[Problem]:

@@ -1,11 +1,14 @@
-"""What keeps a draft from being released: client PO, holds of the client and of what it bills."""
+"""What keeps a draft from being released: client PO, holds, a closed period, an unknown tax."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 
 from canonical.client_pos import PoBasis, PoStanding
 from canonical.drafts import BillableRef, Draft
+from canonical.money import Money
+from policies.arithmetic import product, share
 from policies.invoicing_schema import Invoicing
 
 
@@ -16,7 +19,15 @@ class Standing:
     today: date
     now: datetime
     siblings: tuple[Draft, ...] = ()
-    """Of a split: the other drafts of the family that are live or invoiced."""
+    """The other drafts, live or invoiced, that bill what was once on one draft with this one's."""
+    kin: tuple[Draft, ...] = ()
+    """Other drafts that ever held such an amount, ended ones too."""
+    vouchers: tuple[str, ...] = ()
+    """Whose word its amounts rest on: a rate that differs, what a schedule bills by."""
+    warnings: tuple[str, ...] = ()
+    """What its fees were handed over with."""
+    closed: tuple[str, ...] = ()
+    """Names of the entity's posting periods of its date that are known to be closed."""
     po: PoStanding | None = None
     """Of the draft's client PO; None where there is none of that number."""
     client_holds: tuple[str, ...] = ()
@@ -34,7 +45,39 @@ def blocking(draft: Draft, standing: Standing, invoicing: Invoicing) -> tuple[st
             for ref in line.bills
             if ref in standing.held
         ]
-    return (*problems, *_po_problems(draft, standing, invoicing))
+    problems += [
+        f"period {name} is closed in {draft.erp}, and the invoice is dated {draft.on}: reject the "
+        "draft with its lines free, and assemble it anew; or have the period opened, and bill again"
+        for name in standing.closed
+    ]
+    return (*problems, *_tax_problems(draft), *_po_problems(draft, standing, invoicing))
+
+
+def _tax_problems(draft: Draft) -> tuple[str, ...]:
+    """Return which categories have no expected rate: without one, no gross total is known.
+
+    A line of an imported contract may have no category at all: limits then count it at the highest
+    rate that its entity expects.
+    """
+    unknown = {line.tax_category for line in draft.live_lines if line.expected_tax is None}
+    return tuple(
+        f"no tax is expected for category {category}, so limits can't be compared with a gross "
+        f"total: name its rate in invoicing.yaml, entities.{draft.legal_entity}.expected_tax, or "
+        "correct the contract line's category; then draft it anew"
+        for category in sorted(unknown - {""})
+    )
+
+
+def most_gross(draft: Draft, invoicing: Invoicing) -> Decimal:
+    """Return what a draft comes to at most, unknown tax at the entity's highest expected rate."""
+    highest = max(invoicing.entities[draft.legal_entity].expected_tax.values(), default=Decimal(0))
+    total = draft.gross.amount
+    for line in draft.live_lines:
+        if line.expected_tax is None and line.amount.amount > 0:
+            total += Money.rounded(
+                product(line.amount.amount, share(highest)), draft.currency
+            ).amount
+    return total
 
 
 def _po_problems(draft: Draft, standing: Standing, invoicing: Invoicing) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """What people may do to drafts, and what becomes of them: pure decisions, taken under lock.
 
 An act is taken or refused with all its reasons. Who prepared a draft (approved its time, worded,
-split, merged or wrote down) never releases it; limits count the gross total of a draft together
-with its siblings of a split; a release names the content hash of what it was given for.
+split, merged or wrote down, or vouched for its rates) never releases it; limits count together what
+was ever on one draft; a release names the content hash of what it was given for.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,11 +25,12 @@ from canonical.draft_acts import (
     Returned,
     Review,
     Split,
+    Withdraw,
     WriteDown,
 )
 from canonical.drafts import Draft, DraftState, LineState
 from canonical.money import Money
-from policies.preflight import blocking
+from policies.preflight import blocking, most_gross
 from policies.queue_case import ENGINE, OPEN, Actor, Case, Judged
 from policies.queue_lines import (
     changed,
@@ -37,6 +39,7 @@ from policies.queue_lines import (
     merge,
     over_limit,
     propose,
+    proposed,
     split,
     take_off,
     with_lines,
@@ -61,19 +64,39 @@ def judge(draft: Draft, act: AnyAct, case: Case) -> Judged:
     problems = _not_now(draft, act, case.actor)
     if problems:
         return Judged(refused=problems)
-    return _DECISIONS[type(act)](draft, act, case)
+    judged = _DECISIONS[type(act)](draft, act, case)
+    new, made = judged.draft, judged.made
+    return replace(
+        judged,
+        draft=looked_over(new, case) if new is not None else None,
+        made=looked_over(made, case) if made is not None else None,
+    )
+
+
+def looked_over(draft: Draft, case: Case) -> Draft:
+    """Return a draft with what blocks it now, if people go on with it."""
+    if draft.state not in OPEN:
+        return draft
+    told: dict[str, object] = {
+        "problems": blocking(draft, case.standing, case.invoicing),
+        "warnings": tuple(dict.fromkeys((*draft.warnings, *case.standing.warnings))),
+        "proposed_write_down": proposed(draft),
+    }
+    return draft.model_copy(update=told)
 
 
 def _not_now(draft: Draft, act: AnyAct, actor: Actor) -> tuple[str, ...]:
     """Refuse who may not act so, and what makes no sense in the draft's state."""
-    if isinstance(act, Returned) != (actor.name == ENGINE):
+    if isinstance(act, Withdraw) and actor.name != ENGINE:
+        return ("only the milestone's own saga withdraws it: `starter.py milestone withdraw`",)
+    if isinstance(act, Returned | Withdraw) != (actor.name == ENGINE):
         return ("the posting itself returns a draft, and does nothing else to it",)
     allowed = _TAKES.get(type(act), OPEN)
     if draft.state not in allowed:
         states = " or ".join(sorted(allowed))
         return (f"it is {draft.state}, and {act.act} takes a draft that is {states}",)
     roles = FINANCE if isinstance(act, Release | WriteDown | Reject) else REVIEWERS
-    if not isinstance(act, Returned) and not actor.roles & roles:
+    if actor.name != ENGINE and not actor.roles & roles:
         needed = " or ".join(sorted(roles))
         return (f"{actor.name} has not the role for {act.act}: {needed}",)
     return ()
@@ -87,12 +110,11 @@ def _reviewed(draft: Draft, _act: Review, case: Case) -> Judged:
     reviewed = changed(draft, case.actor).model_copy(
         update={"state": DraftState.QUEUED, "review_until": None}
     )
-    return _rechecked(reviewed, Recheck(by=case.actor.name), case)
+    return Judged(draft=reviewed)
 
 
-def _rechecked(draft: Draft, _act: Recheck, case: Case) -> Judged:
-    problems = blocking(draft, case.standing, case.invoicing)
-    return Judged(draft=draft.model_copy(update={"problems": problems}))
+def _rechecked(draft: Draft, _act: Recheck, _case: Case) -> Judged:
+    return Judged(draft=draft)
 
 
 def _delegated(draft: Draft, act: Delegate, _case: Case) -> Judged:
@@ -133,7 +155,17 @@ def _release(draft: Draft, act: Release, case: Case) -> Judged:
             f"it has changed since: its content hash is {draft.content_hash[:12]}, not "
             f"{act.content_hash[:12]}; look at it again"
         )
-    if actor.is_among(draft.preparers):
+    if not actor.email:
+        problems.append(
+            f"{actor.name} has no e-mail in dealthread.toml, [people]: nobody can tell whether "
+            "they approved its time, which other systems say by e-mail"
+        )
+    if actor.is_among(standing.vouchers):
+        problems.append(
+            f"{actor.name} prepared it (let a differing rate pass, or recorded what its schedule "
+            "bills by): somebody else of finance releases it"
+        )
+    elif actor.is_among(draft.preparers):
         problems.append(
             f"{actor.name} prepared it (approved its time or milestones, or changed it): "
             "somebody else of finance releases it"
@@ -143,9 +175,8 @@ def _release(draft: Draft, act: Release, case: Case) -> Judged:
     if draft.net.amount < 0:
         problems.append(f"its net is {draft.net}: an invoice is not negative; merge or hold lines")
     family = [draft, *(each for each in standing.siblings if each.id != draft.id)]
-    total = Money(
-        amount=sum((each.gross.amount for each in family), Decimal(0)), currency=draft.currency
-    )
+    most = sum((most_gross(each, case.invoicing) for each in family), Decimal(0))
+    total = Money(amount=most, currency=draft.currency)
     what = "release" if len(family) == 1 else f"release (with its {len(family) - 1} siblings)"
     problems += over_limit(actor, case.invoicing, total, what, lambda limits: limits.release)
     if problems:
@@ -188,6 +219,20 @@ def _returned(draft: Draft, act: Returned, _case: Case) -> Judged:
     return Judged(draft=ended_if_empty(new), held=off)
 
 
+def _withdrawn(draft: Draft, act: Withdraw, _case: Case) -> Judged:
+    """Take off what may not be billed any more; who looked at the draft looks again."""
+    gone = set(act.bills)
+    off = tuple(
+        line.model_copy(update={"state": LineState.HELD, "because": act.because})
+        for line in draft.live_lines
+        if gone & set(line.bills)
+    )
+    if not off:
+        return Judged(refused=("no line of it bills that",))
+    new = with_lines(draft, off).model_copy(update={"version": draft.version + 1})
+    return Judged(draft=ended_if_empty(new), held=off)
+
+
 _DECISIONS: Final[dict[type[DraftAct], Callable[[Draft, Any, Case], Judged]]] = {
     Review: _reviewed,
     Delegate: _delegated,
@@ -201,5 +246,6 @@ _DECISIONS: Final[dict[type[DraftAct], Callable[[Draft, Any, Case], Judged]]] = 
     Reject: _reject,
     Release: _release,
     Returned: _returned,
+    Withdraw: _withdrawn,
     Recheck: _rechecked,
 }

@@ -12,7 +12,7 @@ from canonical.draft_acts import (
     Split,
     WriteDown,
 )
-from canonical.drafts import Draft, DraftLine, DraftState, LineState
+from canonical.drafts import Draft, DraftLine, DraftState, LineState, WriteDownProposal
 from canonical.money import Money
 from policies.drafting import expected_tax
 from policies.invoicing_schema import Invoicing, RoleLimits
@@ -54,18 +54,13 @@ def take_off(draft: Draft, act: HoldLines | DeferLines, case: Case) -> Judged:
 
 
 def propose(draft: Draft, act: ProposeWriteDown, case: Case) -> Judged:
-    """Note that a line should bill less; finance decides, and no amount changes."""
+    """Note that a line should bill less, beside it, until finance decides; no amount changes."""
     line = _live(draft, act.line)
     problem = _amount_problem(draft, line, act.line, act.amount, act.because)
     if problem or line is None:
         return Judged(refused=(problem,))
-    who = case.actor.name
-    note = f"{who} proposes to write down line {line.number} by {act.amount}: {act.because}"
-    return Judged(
-        draft=draft.model_copy(
-            update={"proposed_write_down": act.amount, "problems": (*draft.problems, note)}
-        )
-    )
+    proposal = WriteDownProposal(by=case.actor.name, amount=act.amount, because=act.because)
+    return Judged(draft=with_lines(draft, [line.model_copy(update={"proposed": proposal})]))
 
 
 def write_down(draft: Draft, act: WriteDown, case: Case) -> Judged:
@@ -74,17 +69,16 @@ def write_down(draft: Draft, act: WriteDown, case: Case) -> Judged:
     problem = _amount_problem(draft, line, act.line, act.amount, act.because)
     if problem or line is None:
         return Judged(refused=(problem,))
-    before = sum(
-        (each.written_down.amount for each in draft.lines if each.written_down), Decimal(0)
-    )
+    others = [each for each in case.standing.kin if each.id != draft.id]
+    before = sum((_written_off(each) for each in (draft, *others)), Decimal(0))
     total = Money(amount=before + act.amount.amount, currency=draft.currency)
-    refused = over_limit(
-        case.actor, case.invoicing, total, "write off", lambda limits: limits.write_off
-    )
+    what = "write off" if total == act.amount else "write off (with what was before)"
+    refused = over_limit(case.actor, case.invoicing, total, what, lambda limits: limits.write_off)
     if refused:
         return Judged(refused=refused)
     down = act.amount.amount + (line.written_down.amount if line.written_down else Decimal(0))
     left = Money(amount=line.amount.amount - act.amount.amount, currency=draft.currency)
+    line = line.model_copy(update={"proposed": None})
     if not left.amount:
         off = line.model_copy(update={"state": LineState.WRITTEN_OFF, "because": act.because})
         new = ended_if_empty(changed(with_lines(draft, [off]), case.actor))
@@ -105,6 +99,17 @@ def write_down(draft: Draft, act: WriteDown, case: Case) -> Judged:
         }
     )
     return Judged(draft=changed(with_lines(draft, [new_line]), case.actor))
+
+
+def _written_off(draft: Draft) -> Decimal:
+    """Return what is not billed of a draft's lines: of those that moved, their new draft tells."""
+    off = Decimal(0)
+    for line in draft.lines:
+        if line.state is LineState.WRITTEN_OFF:
+            off += line.amount.amount
+        if line.state in {LineState.IN, LineState.WRITTEN_OFF} and line.written_down:
+            off += line.written_down.amount
+    return off
 
 
 def split(draft: Draft, act: Split, case: Case) -> Judged:
@@ -149,15 +154,18 @@ def merge(draft: Draft, act: Merge, case: Case) -> Judged:
         line.model_copy(update={"number": number})
         for number, line in enumerate(other.live_lines, start=first)
     )
+    reviewed = DraftState.IN_REVIEW not in {draft.state, other.state}
+    until = draft.review_until or other.review_until
     whole = draft.model_copy(
         update={
             "lines": (*draft.lines, *added),
             "preparers": tuple(sorted({*draft.preparers, *other.preparers})),
+            "warnings": tuple(dict.fromkeys((*draft.warnings, *other.warnings))),
             # Reviewed only if both were.
-            "state": DraftState.IN_REVIEW
-            if DraftState.IN_REVIEW in {draft.state, other.state}
-            else DraftState.QUEUED,
-            "review_until": draft.review_until or other.review_until,
+            "state": DraftState.QUEUED if reviewed else DraftState.IN_REVIEW,
+            "review_until": until,
+            # A deadline that is still to come has not been told of.
+            "escalated": until is None and (draft.escalated or other.escalated),
         }
     )
     moved = tuple(
@@ -170,6 +178,16 @@ def merge(draft: Draft, act: Merge, case: Case) -> Judged:
         update={"lines": moved, "state": DraftState.MERGED, "version": other.version + 1}
     )
     return Judged(draft=changed(whole, case.actor), other=ended)
+
+
+def proposals(draft: Draft) -> tuple[str, ...]:
+    """Say what is proposed to write down, line by line."""
+    return tuple(
+        f"{line.proposed.by} proposes to write down line {line.number} by {line.proposed.amount}: "
+        f"{line.proposed.because}"
+        for line in draft.live_lines
+        if line.proposed
+    )
 
 
 def _amount_problem(
@@ -228,6 +246,12 @@ def with_lines(draft: Draft, changed: Sequence[DraftLine]) -> Draft:
     by_number = {line.number: line for line in changed}
     lines = tuple(by_number.get(line.number, line) for line in draft.lines)
     return draft.model_copy(update={"lines": lines})
+
+
+def proposed(draft: Draft) -> Money | None:
+    """Return what is proposed to write down a draft's lines by; None: nothing is."""
+    amounts = [line.proposed.amount.amount for line in draft.live_lines if line.proposed]
+    return Money(amount=sum(amounts, Decimal(0)), currency=draft.currency) if amounts else None
 
 
 def changed(draft: Draft, actor: Actor) -> Draft:

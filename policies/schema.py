@@ -13,8 +13,10 @@ from pydantic import Field
 from canonical.deal import ContractLineType
 from canonical.ids import Role
 from canonical.provisioning import BillingType, Dimensions
+from policies.alerting import Alerting
 from policies.billing_schema import Billing, billing_disagreements
 from policies.invoicing_schema import Invoicing, invoicing_disagreements
+from policies.reconciling_schema import Reconciling
 from policies.schema_types import (
     Code,
     ConnectionName,
@@ -26,6 +28,7 @@ from policies.schema_types import (
     Seconds,
     Strict,
 )
+from policies.stuck import StuckRules
 
 
 class PostalAddress(Strict):
@@ -144,6 +147,9 @@ class Policies(Strict):
     routing: Routing
     billing: Billing
     invoicing: Invoicing
+    stuck: StuckRules
+    reconciling: Reconciling
+    alerts: Alerting
 
     def dimensions(self, entity: str, template: str) -> Dimensions:
         """Return what an entity's project of this template posts to."""

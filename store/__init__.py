@@ -8,17 +8,28 @@ from pydantic import SecretStr
 
 # Registers their tables: the metadata is whole wherever any of it is used.
 from store import (  # noqa: F401
+    alert_models,
+    backfills,
     invoice_models,
     invoicing_models,
     period_models,
+    reconciling_models,
     subledger_balances,
     subledger_models,
+    thread_indexes,
+    work_models,
 )
+from store.alert_measures import AlertMeasures
+from store.alerts import AlertStore
 from store.audit import AuditTrail
+from store.backfill_known import BackfillKnown
+from store.backfills import BackfillStore
 from store.budgets import ConnectionBudgets
 from store.changes import ChangedEntries
 from store.client_holds import ClientHolds
 from store.client_pos import ClientPoStore
+from store.closing import Closing
+from store.conserving import Conserving
 from store.corrections import Corrections
 from store.credits import CreditStore
 from store.database import Database
@@ -32,16 +43,23 @@ from store.fees import FeeStore
 from store.finances import Finances
 from store.inbox import Inbox, PollMarks
 from store.invoices import InvoiceStore
+from store.kpis import KpiStore
 from store.ledger import StepLedger
 from store.master import MasterData
 from store.outbox import Outbox
 from store.periods import PostingPeriods
+from store.reconciliation import ReconciliationStore
+from store.reconciling_staging import Staging
 from store.runs import RunStore
 from store.sagas import SagaStore
 from store.schedule_facts import ScheduleFacts
 from store.shared import SharedRecords
 from store.subledger import Subledger
+from store.thread_ids import ThreadIds
+from store.threads import Threads
+from store.watching import WatchStore
 from store.work_items import WorkItemStore
+from store.worklist import WorklistStore
 
 
 class Store:
@@ -53,10 +71,14 @@ class Store:
         self.ledger = StepLedger(database)
         self.shared = SharedRecords(database)
         self.work_items = WorkItemStore(database)
+        self.worklist = WorklistStore(database)
+        self.watching = WatchStore(database)
         self.decisions = DecisionStore(database)
         self.audit = AuditTrail(database)
         self.budgets = ConnectionBudgets(database)
         self.outbox = Outbox(database)
+        self.alerts = AlertStore(database)
+        self.alert_measures = AlertMeasures(database)
         self.periods = PostingPeriods(database)
         self.inbox = Inbox(database, cipher)
         self.poll_marks = PollMarks(database)
@@ -71,11 +93,20 @@ class Store:
         self.drafts = DraftStore(database, cipher)
         self.client_pos = ClientPoStore(database)
         self.client_holds = ClientHolds(database)
-        self.invoices = InvoiceStore(database)
+        self.invoices = InvoiceStore(database, cipher)
         self.credits = CreditStore(database)
         self.finances = Finances(database, cipher)
         self.draft_sources = DraftSources(database)
         self.schedule_facts = ScheduleFacts(database)
+        self.reconciliation = ReconciliationStore(database)
+        self.staging = Staging(database)
+        self.conserving = Conserving(database)
+        self.kpis = KpiStore(database)
+        self.closing = Closing(database)
+        self.thread_ids = ThreadIds(database)
+        self.threads = Threads(database, cipher)
+        self.backfills = BackfillStore(database)
+        self.backfill_known = BackfillKnown(database)
 
     async def aclose(self) -> None:
         """Close all connections."""

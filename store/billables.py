@@ -40,7 +40,8 @@ _PARTS = text(f"""
     SELECT part.id, part.cycle, part.amount, part.currency, part.minutes, rating.document,
         rating.line, rating.legal_entity, run.engagement, run.client_id, run.psa, run.project_id,
         run.period, version.kind, version.entry_id, version.service_date,
-        coalesce(posting.external_id, '') AS charge, evidence.record, evidence.encrypted
+        coalesce(posting.external_id, '') AS charge, evidence.record, evidence.encrypted,
+        coalesce(led.email, '') AS lead
     FROM parts AS part
     JOIN entry_versions AS version ON version.id = part.entry
     JOIN billing_runs AS run ON run.run_key = part.run_key
@@ -48,10 +49,12 @@ _PARTS = text(f"""
     JOIN entry_evidence AS evidence ON evidence.entry = version.id
         AND evidence.reading = version.reading
     LEFT JOIN postings AS posting ON posting.id = part.posting AND posting.state = 'live'
+    LEFT JOIN project_leads AS led ON led.psa = run.psa AND led.project_id = run.project_id
     WHERE part.state = 'placed' AND part.disposition = 'to_bill'
         AND version.handed_over_at IS NOT NULL
         AND (:psa = '' OR run.psa = :psa) AND (:project_id = '' OR run.project_id = :project_id)
         AND (:client_id = '' OR run.client_id = :client_id)
+        AND (:every_client OR run.client_id = ANY(CAST(:clients AS text[])))
         AND NOT EXISTS (SELECT FROM holds AS hold WHERE hold.source = version.source
             AND hold.kind = version.kind AND hold.entry_id = version.entry_id
             AND hold.released_at IS NULL)
@@ -60,13 +63,35 @@ _PARTS = text(f"""
 """)  # noqa: S608 - constants
 
 _FEES = text(f"""
-    SELECT fee.id, fee.document FROM fees AS fee
+    SELECT fee.id, fee.document, coalesce(led.email, '') AS lead FROM fees AS fee
+    LEFT JOIN project_leads AS led ON led.psa = fee.psa AND led.project_id = fee.project_id
     WHERE fee.state = 'handed_over' AND fee.withdrawn = '' AND fee.held = ''
         AND (:psa = '' OR fee.psa = :psa) AND (:project_id = '' OR fee.project_id = :project_id)
         AND (:client_id = '' OR fee.client_id = :client_id)
+        AND (:every_client OR fee.client_id = ANY(CAST(:clients AS text[])))
         AND NOT {_SET_ASIDE.format(what="fee")} AND NOT {_CLIENT_HELD.format(of="fee")}
     ORDER BY fee.id LIMIT :limit
 """)  # noqa: S608 - constants
+
+# Whatever holds it: an estimate of what there is to read, never too low.
+_CLIENTS = text("""
+    SELECT client_id, CAST(sum(n) AS integer) AS n FROM (
+        SELECT run.client_id, count(*) AS n FROM parts AS part
+        JOIN billing_runs AS run ON run.run_key = part.run_key
+        WHERE part.state = 'placed' AND part.disposition = 'to_bill'
+            AND (:psa = '' OR run.psa = :psa)
+            AND (:project_id = '' OR run.project_id = :project_id)
+        GROUP BY run.client_id
+        UNION ALL
+        SELECT fee.client_id, count(*) AS n FROM fees AS fee
+        WHERE fee.state = 'handed_over'
+            AND (:psa = '' OR fee.psa = :psa)
+            AND (:project_id = '' OR fee.project_id = :project_id)
+        GROUP BY fee.client_id
+    ) AS free
+    WHERE client_id > :after AND (:client_id = '' OR client_id = :client_id)
+    GROUP BY client_id ORDER BY client_id LIMIT :limit
+""")
 
 _LINES = text("""
     SELECT DISTINCT engagement.psa, engagement.project_id, engagement.id, effective_from,
@@ -129,13 +154,21 @@ class _Terms:
         return number
 
 
+async def clients_to_bill(
+    session: AsyncConnection, values: Mapping[str, object]
+) -> tuple[tuple[str, int], ...]:
+    """Return whose amounts are free to be drafted, in order, with about how many they are."""
+    rows = (await session.execute(_CLIENTS, values)).all()
+    return tuple((row.client_id, row.n) for row in rows)
+
+
 async def billables(
     session: AsyncConnection, evidence: Evidence, values: Mapping[str, object]
 ) -> tuple[Billable, ...]:
     """Return what is free to be drafted; `values` are the filters, a day and a limit."""
     rows = (await session.execute(_PARTS, values)).all()
     fee_rows = (await session.execute(_FEES, values)).all()
-    fees = [(int(row.id), Fee.model_validate_json(row.document)) for row in fee_rows]
+    fees = [(row, Fee.model_validate_json(row.document)) for row in fee_rows]
     projects = {(row.psa, row.project_id) for row in rows}
     projects |= {(fee.psa, fee.project_id) for _, fee in fees}
     clients = {row.client_id for row in rows} | {fee.client_id for _, fee in fees}
@@ -144,7 +177,7 @@ async def billables(
     replaced = (await session.execute(_REPLACED, {"clients": sorted(clients)})).all()
     terms = _Terms(found, replaced)
     of_parts = _of_parts(rows, evidence, terms)
-    of_fees = [each for each in (_of_fee(id_, fee, terms) for id_, fee in fees) if each]
+    of_fees = [each for each in (_of_fee(row, fee, terms) for row, fee in fees) if each]
     limit = int(str(values["limit"]))
     return tuple([*of_fees, *of_parts][:limit])
 
@@ -179,7 +212,7 @@ def _of_part(row: AnyRow, told: _Told, terms: _Terms) -> Billable | None:
     return Billable.model_validate(values)
 
 
-def _of_fee(id_: int, fee: Fee, terms: _Terms) -> Billable | None:
+def _of_fee(row: AnyRow, fee: Fee, terms: _Terms) -> Billable | None:
     line = terms.line((fee.psa, fee.project_id), fee.engagement, fee.line, fee.start)
     if line is None:
         return None
@@ -187,7 +220,8 @@ def _of_fee(id_: int, fee: Fee, terms: _Terms) -> Billable | None:
     values = {
         **fee.model_dump(include=same | {"start", "end", "approved_by", "cycle"}),
         **_of_line(line, fee.client_id, terms),
-        "ref": BillableRef(kind=BillableKind.FEE, id=id_),
+        "ref": BillableRef(kind=BillableKind.FEE, id=row.id),
+        "lead": row.lead,
         "legal_entity": line.legal_entity,
         "method": line.billing_method,
         "amount": fee.amount,

@@ -85,8 +85,9 @@ class ConnectionBudgets:
             await session.execute(_EXPIRE, {"connection": connection, "at": at})
             leases = (await session.execute(_LEASES, {"connection": connection})).all()
             others = {row.worker: row for row in leases if row.worker != worker}
-            wanted = {name: lease.most for name, lease in others.items()} | {worker: most}
-            free = current - sum(lease.slots for lease in others.values())
+            wanted: dict[str, int | None] = {name: each.most for name, each in others.items()}
+            wanted[worker] = most
+            free = current - sum(int(lease.slots) for lease in others.values())
             slots = max(0, min(_dealt(wanted, current)[worker], free))
             await session.execute(_GRANT, values | {"slots": slots, "seconds": seconds})
         return slots

@@ -1,4 +1,6 @@
-"""What of an issued invoice can still be credited, and which shares are billed again as a whole."""
+"""What of an issued invoice can still be credited, and what of its shares is not billed again."""
+
+from decimal import Decimal
 
 from sqlalchemy import text
 
@@ -8,18 +10,21 @@ from store.database import Database
 from store.invoice_rows import ref_of
 
 _LEFT = text("""
-    SELECT member.number, member.part, member.fee, invoice.currency,
+    SELECT member.number, member.part, member.fee, invoice.currency, line.project_id,
         member.amount - member.written_down AS billed,
         coalesce((SELECT sum(asked.amount) FROM credit_parts AS asked
             JOIN credits AS credit ON credit.id = asked.credit AND credit.state <> 'refused'
             WHERE asked.member = member.id), 0) AS taken
     FROM invoices AS invoice
     JOIN draft_members AS member ON member.draft = invoice.draft AND member.live
+    JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     WHERE invoice.connection = :connection AND invoice.id = :id
     ORDER BY member.number, member.id
 """)
-_REBILLED = text("""
-    SELECT line.project_id FROM invoices AS invoice
+_RESTS = text("""
+    SELECT line.project_id,
+        sum(member.amount - member.written_down) - sum(coalesce(again.amount, 0)) AS rest
+    FROM invoices AS invoice
     JOIN draft_members AS member ON member.draft = invoice.draft AND member.live
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     LEFT JOIN (
@@ -28,8 +33,7 @@ _REBILLED = text("""
         WHERE asked.reason = 'rebill' GROUP BY asked.member
     ) AS again ON again.member = member.id
     WHERE invoice.connection = :connection AND invoice.id = :id
-    GROUP BY line.project_id
-    HAVING sum(member.amount - member.written_down) = sum(coalesce(again.amount, 0))
+    GROUP BY line.project_id HAVING sum(again.amount) > 0
 """)
 
 
@@ -42,12 +46,17 @@ async def left_to_credit(database: Database, connection: str, id_: str) -> tuple
             bills=ref_of(row),
             billed=Money(amount=row.billed, currency=row.currency),
             taken=Money(amount=row.taken, currency=row.currency),
+            project_id=row.project_id,
         )
         for row in rows
     )
 
 
-async def rebilled_projects(database: Database, connection: str, id_: str) -> frozenset[str]:
-    """Return the projects of which all that an invoice bills is credited to be billed again."""
-    rows = await database.rows(_REBILLED, {"connection": connection, "id": id_})
-    return frozenset(row.project_id for row in rows)
+async def rests_of_projects(database: Database, connection: str, id_: str) -> dict[str, Decimal]:
+    """Return what of an invoice stays billed by it, for projects of which some is billed again.
+
+    Net, by project; 0: all of the project is billed again. What was credited for any other reason
+    was work that the invoice billed, and stays.
+    """
+    rows = await database.rows(_RESTS, {"connection": connection, "id": id_})
+    return {row.project_id: Decimal(row.rest) for row in rows}

@@ -5,6 +5,7 @@ it is; the caps that it took count every credit. After a rebill the same work is
 a part or a fee of the next cycle, to be reviewed whatever the client's terms.
 """
 
+from datetime import date
 from decimal import Decimal
 
 from sqlalchemy import text
@@ -17,7 +18,7 @@ from canonical.model import CanonicalModel
 from canonical.money import Money
 from store.audit import ENGINE
 from store.billing_session import PoKey, begin, count_pos, lock_pos, note
-from store.credit_left import left_to_credit, rebilled_projects
+from store.credit_left import left_to_credit, rests_of_projects
 from store.credit_rows import Credited, reopen, take_back
 from store.database import AnyRow, Database
 from store.errors import Conflict, NotFound, SamePerson
@@ -52,6 +53,10 @@ _ONE = text(_GET)
 _OF_INVOICE = text("""
     SELECT * FROM credits WHERE connection = :connection AND invoice = :id ORDER BY asked_at, id
 """)
+_OF_NOTE = text("""
+    SELECT * FROM credits WHERE state = 'credited' AND :name IN (note_number, note_id)
+    ORDER BY credited_at, id
+""")
 _DECIDE = text("""
     UPDATE credits SET state = :state, approved_by = :approved_by, because = :because,
         document = :document
@@ -71,6 +76,16 @@ _PARTS = text("""
 """)
 
 
+class IssuedNote(CanonicalModel):
+    """A credit note as it was read back."""
+
+    id: str
+    number: str
+    net: Money
+    gross: Money
+    on: date | None = None
+
+
 class CreditStanding(CanonicalModel):
     """A credit with where it stands."""
 
@@ -81,6 +96,7 @@ class CreditStanding(CanonicalModel):
     """Why it was refused."""
     note_id: str = ""
     note_number: str = ""
+    note: IssuedNote | None = None
     opened: tuple[BillableRef, ...] = ()
     """What a rebill opened, just now."""
 
@@ -224,13 +240,17 @@ class CreditStore:
         rows = await self._database.rows(_OF_INVOICE, {"connection": connection, "id": id_})
         return tuple(_standing(row) for row in rows)
 
+    async def of_note(self, name: str) -> tuple[CreditStanding, ...]:
+        """Return the issued credits whose note has that number, or that id: one per system."""
+        return tuple(_standing(row) for row in await self._database.rows(_OF_NOTE, {"name": name}))
+
     async def left(self, connection: str, id_: str) -> tuple[LeftToCredit, ...]:
         """Return what an invoice bills with what credits took of it, line by line."""
         return await left_to_credit(self._database, connection, id_)
 
-    async def rebilled(self, connection: str, id_: str) -> frozenset[str]:
-        """Return the projects of which all that an invoice bills is credited to be billed again."""
-        return await rebilled_projects(self._database, connection, id_)
+    async def rests(self, connection: str, id_: str) -> dict[str, Decimal]:
+        """Return the net that stays billed of the projects of which some is billed again."""
+        return await rests_of_projects(self._database, connection, id_)
 
 
 async def _part_rows(
@@ -337,7 +357,15 @@ def _standing(row: AnyRow) -> CreditStanding:
         because=row.because,
         note_id=row.note_id or "",
         note_number=row.note_number,
+        note=_note(row) if row.note_id and row.note_net is not None else None,
     )
+
+
+def _note(row: AnyRow) -> IssuedNote:
+    net, gross = (
+        Money(amount=each, currency=row.currency) for each in (row.note_net, row.note_gross)
+    )
+    return IssuedNote(id=row.note_id, number=row.note_number, net=net, gross=gross, on=row.note_on)
 
 
 def _credited(row: AnyRow) -> Credited:

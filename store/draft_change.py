@@ -2,10 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from canonical.alerts import Alert
 from canonical.client_pos import PoStanding
 from canonical.draft_acts import DraftAnswer
 from canonical.drafts import BillableRef, Draft
+from canonical.model import CanonicalModel
+
+
+class ClosedPeriod(CanonicalModel):
+    """A posting period that the ERP said is closed, when a billing run asked it last."""
+
+    subsidiary: str
+    name: str
+    read_at: datetime
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,17 @@ class LockedDrafts:
     """Why their client is not billed for now."""
     held: Mapping[BillableRef, str] = field(default_factory=dict)
     """Of what they bill: what is held or withdrawn since, with the reason."""
+    kin: tuple[Draft, ...] = ()
+    """Every draft that ever held an amount which was once on a draft together with one of theirs,
+    themselves too, whatever became of it."""
+    siblings: tuple[Draft, ...] = ()
+    """Those of the kin that bill such an amount now and are live or invoiced: limits count them."""
+    vouchers: tuple[str, ...] = ()
+    """Who let differing rates pass, or recorded what a schedule bills by: preparers too."""
+    warnings: tuple[str, ...] = ()
+    """What their fees were handed over with: nothing that blocks."""
+    closed: tuple[ClosedPeriod, ...] = ()
+    """Periods of the first draft's date that are known to be closed, by subsidiary."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +66,8 @@ class Change:
     then named by the answer."""
     data: Mapping[str, object] = field(default_factory=dict)
     """More for the trail: what changed, for what reason."""
+    tells: tuple[Alert, ...] = ()
+    """What people are told of it, by the outbox."""
 
 
 Decide = Callable[[LockedDrafts], Change]

@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKeyConstraint, Table, text
 from canonical.deal import Address
 from canonical.draft_to_invoice import ConfirmShare
 from canonical.drafts import BillableKind, BillableRef
-from canonical.entries import EntryKind, EntryRef
+from canonical.entries import EntryKind, EntryRef, HoldReason
 from canonical.fees import Fee
 from canonical.ids import opportunity_to_project_id
 from canonical.invoice_lifecycle import InvoiceKey
@@ -17,6 +17,7 @@ from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.opportunity import OpportunityToProjectPlan
 from canonical.records import RecordRef
+from store.audit import ENGINE
 from store.database import Database
 from store.models import _now, _text, metadata
 from store.subledger_models import _currency, _number
@@ -32,17 +33,29 @@ invoice_mirrors = Table(
     *_text("mirror"),
     _number("net"),
     *_currency(),
+    # Ours, by which the mirror is found; empty: that of the invoice's posting.
+    *_text("external_id", empty=True),
     _now("mirrored_at"),
     ForeignKeyConstraint(["connection", "invoice"], ["invoices.connection", "invoices.id"]),
 )
 
-_MIRRORED_BEFORE = """
-    EXISTS (SELECT FROM {table} AS earlier
-        JOIN draft_members AS billed ON billed.{column} = earlier.id AND billed.live
+_REBILLED = """
+    coalesce((SELECT sum(asked.amount) FROM credit_parts AS asked
+        JOIN credits AS credit ON credit.id = asked.credit AND credit.state = 'credited'
+        WHERE asked.member = {0}.id AND asked.reason = 'rebill'{1}), 0)
+        < {0}.amount - {0}.written_down
+"""
+"""Whether something of a member is not billed again. Deductions never are."""
+_STAYS = f"(member.amount <= 0 OR {_REBILLED.format('member', '')})"
+# A mirror that was made anew has no more what was billed again before that.
+_STILL_ON_MIRROR = _REBILLED.format("billed", " AND credit.credited_at <= mirror.mirrored_at")
+_MIRRORED_BEFORE = f"""
+    EXISTS (SELECT FROM {{table}} AS earlier
+        JOIN draft_members AS billed ON billed.{{column}} = earlier.id AND billed.live
         JOIN invoices AS invoice ON invoice.draft = billed.draft
         JOIN invoice_mirrors AS mirror ON mirror.connection = invoice.connection
             AND mirror.invoice = invoice.id AND mirror.project_id = :project
-        WHERE {same} AND earlier.cycle < {of}.cycle)
+        WHERE {{same}} AND earlier.cycle < {{of}}.cycle AND {_STILL_ON_MIRROR})
 """
 _ENTRY_MIRRORED = _MIRRORED_BEFORE.format(
     table="parts", column="part", of="part", same="earlier.entry = part.entry"
@@ -54,16 +67,25 @@ _FEE_MIRRORED = _MIRRORED_BEFORE.format(
     same="earlier.source = fee.source AND earlier.item = fee.item",
 )
 
+# A posting held the entry, and somebody released it since.
+_LET_GO = f"""
+    EXISTS (SELECT FROM holds AS hold WHERE hold.source = version.source
+        AND hold.kind = version.kind AND hold.entry_id = version.entry_id
+        AND hold.owner = '{ENGINE}' AND hold.reason = '{HoldReason.BY_HAND.value}'
+        AND hold.since > version.handed_over_at AND hold.released_at IS NOT NULL)
+"""
+
 _ENTRIES = text(f"""
     SELECT DISTINCT version.kind, version.entry_id, version.version, part.id AS part,
-        coalesce(run.reservation, '') AS reservation, part.cycle > 1 AS again
+        coalesce(run.reservation, '') AS reservation, part.cycle > 1 AS again,
+        {_LET_GO} AS let_go
     FROM draft_members AS member
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     JOIN parts AS part ON part.id = member.part
     JOIN entry_versions AS version ON version.id = part.entry
     JOIN billing_runs AS run ON run.run_key = version.run_key
     WHERE member.draft = :draft AND member.live AND line.project_id = :project
-        AND NOT {_ENTRY_MIRRORED}
+        AND {_STAYS} AND NOT {_ENTRY_MIRRORED}
     ORDER BY version.kind, version.entry_id, part.id
 """)  # noqa: S608 - constants
 
@@ -72,7 +94,7 @@ _FEES = text(f"""
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
     JOIN fees AS fee ON fee.id = member.fee
     WHERE member.draft = :draft AND member.live AND line.project_id = :project
-        AND fee.source = 'milestone' AND NOT {_FEE_MIRRORED}
+        AND fee.source = 'milestone' AND {_STAYS} AND NOT {_FEE_MIRRORED}
     ORDER BY fee.id
 """)  # noqa: S608 - constants
 
@@ -84,10 +106,12 @@ _PSAS = text("""
 
 _MIRRORED = text("""
     INSERT INTO invoice_mirrors (connection, invoice, psa, project_id, record_type, mirror, net,
-        currency)
-    VALUES (:connection, :invoice, :psa, :project, :type, :mirror, :net, :currency)
+        currency, external_id)
+    VALUES (:connection, :invoice, :psa, :project, :type, :mirror, :net, :currency, :external_id)
     ON CONFLICT (connection, invoice, psa, project_id) DO UPDATE
-    SET mirror = excluded.mirror, net = excluded.net
+    SET mirror = excluded.mirror, net = excluded.net, external_id = excluded.external_id,
+        mirrored_at = CASE WHEN invoice_mirrors.mirror = excluded.mirror
+            THEN invoice_mirrors.mirrored_at ELSE now() END
 """)
 
 _UNMIRRORED = text("""
@@ -96,7 +120,7 @@ _UNMIRRORED = text("""
 """)
 
 _MIRRORS = text("""
-    SELECT psa, project_id, record_type, mirror, net, currency FROM invoice_mirrors
+    SELECT psa, project_id, record_type, mirror, net, currency, external_id FROM invoice_mirrors
     WHERE connection = :connection AND invoice = :invoice ORDER BY psa, project_id
 """)
 
@@ -122,12 +146,20 @@ class SourceEntry(CanonicalModel):
     """The PSA's record that reserved it for its billing run; empty: none did."""
     again: bool = False
     """A rebill: the mirror of its first invoice was taken back, and no record reserves it."""
+    let_go: bool = False
+    """A posting found something wrong with it, and a person has let it be billed since."""
     bills: BillableRef
 
     @property
-    def reserved_by(self) -> str:
-        """The PSA's record that reserves it now; empty: none does."""
-        return "" if self.again else self.reservation
+    def reserved_by(self) -> frozenset[str]:
+        """Ids of the PSA's records that may reserve it now; empty: none has to.
+
+        Who deletes its reservation in the PSA frees it there. Once a person has looked at that, it
+        is billed without: the mirror of its invoice takes it in.
+        """
+        if self.again:
+            return frozenset({""})
+        return frozenset({self.reservation, ""} if self.let_go else {self.reservation})
 
 
 class SourceMilestone(CanonicalModel):
@@ -186,6 +218,8 @@ class MirroredShare(CanonicalModel):
     project_id: str
     record: RecordRef
     net: Money
+    external_id: str = ""
+    """Ours, where it was made anew; empty: that of the invoice's posting."""
 
 
 class NotedPayment(CanonicalModel):
@@ -228,6 +262,7 @@ class DraftSources:
                     version=row.version,
                     reservation=row.reservation,
                     again=row.again,
+                    let_go=row.let_go,
                     bills=BillableRef(kind=BillableKind.PART, id=row.part),
                 )
                 for row in entries
@@ -264,7 +299,13 @@ class DraftSources:
         return None if row is None else InvoiceKey(connection=row.connection, invoice_id=row.id)
 
     async def mirrored(
-        self, invoice: RecordRef, psa: str, project_id: str, mirror: RecordRef, net: Money
+        self,
+        invoice: RecordRef,
+        psa: str,
+        project_id: str,
+        mirror: RecordRef,
+        net: Money,
+        external_id: str = "",
     ) -> None:
         """Remember where a project's share of an invoice is mirrored; twice is as good as once."""
         values = {
@@ -276,6 +317,7 @@ class DraftSources:
             "mirror": mirror.id,
             "net": net.amount,
             "currency": net.currency,
+            "external_id": external_id,
         }
         async with self._database.transaction() as session:
             await session.execute(_MIRRORED, values)
@@ -299,6 +341,7 @@ class DraftSources:
                 project_id=row.project_id,
                 record=RecordRef(system=row.psa, type=row.record_type, id=row.mirror),
                 net=Money(amount=Decimal(row.net), currency=row.currency),
+                external_id=row.external_id,
             )
             for row in await self._database.rows(_MIRRORS, values)
         )

@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.drafts import BillableKind, BillableRef, Draft, DraftLine, LineState
 from canonical.entries import EntryKind, EntryRef, HoldReason
+from store.audit import ENGINE
 from store.billing_session import STAGES, Stage, count_pos, ids_of, lock_pos, move
+from store.cap_release import release_written_off
 from store.draft_change import Change
 from store.draft_rows import let_go, members_of, po_keys, put
 from store.errors import Conflict
@@ -24,7 +26,7 @@ _ENTRIES = text("""
 _HOLD_FEES = text("""
     UPDATE fees AS fee SET held = given.because, held_by = :by
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id bigint, because text)
-    WHERE fee.id = given.id
+    WHERE fee.id = given.id AND (fee.held_by IN ('', :engine) OR :by <> :engine)
 """)
 _RETURN_FEES = text("""
     UPDATE fees SET state = 'returned', moved_at = now()
@@ -130,6 +132,8 @@ async def _put_away(
         if id_ in before
         for line in _lines_left(before[id_], draft)
     ]
+    off = [each.line for each in left if each.line.state is LineState.WRITTEN_OFF]
+    await release_written_off(session, [ref for line in off for ref in line.bills])
     held = [each for each in left if each.line.state is LineState.HELD]
     await _hold(session, held)
     rows = [
@@ -176,7 +180,9 @@ async def _hold(session: AsyncConnection, left: Sequence[_Left]) -> None:
         for id_ in ids_of(because, BillableKind.FEE)
     ]
     if fees:
-        await session.execute(_HOLD_FEES, {"rows": as_rows(fees), "by": by})
+        # What a person holds stays theirs, whatever else takes its line off.
+        values = {"rows": as_rows(fees), "by": by, "engine": ENGINE}
+        await session.execute(_HOLD_FEES, values)
     found = await session.execute(_ENTRIES, {"ids": ids_of(because, BillableKind.PART)})
     by_source: dict[str, dict[EntryRef, str]] = {}
     for row in found:

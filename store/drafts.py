@@ -4,18 +4,18 @@ An act is decided once, by a pure function under the locks of the drafts and the
 answer is kept under the act's id, so that the same act again changes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from canonical.alerts import TellingKind
 from canonical.draft_acts import DraftAnswer
 from canonical.drafts import Billable, BillableKind, BillableRef, Draft, DraftState
 from store.audit import ENGINE
-from store.billables import LIMIT, billables
+from store.billables import LIMIT, billables, clients_to_bill
 from store.billing_session import (
-    STAGES,
     Stage,
     begin,
     count_pos,
@@ -25,9 +25,9 @@ from store.billing_session import (
     move,
     note,
 )
-from store.client_po_rows import standings
 from store.database import Database
-from store.draft_change import Change, Decide, LockedDrafts
+from store.draft_change import Change, Decide
+from store.draft_looking import kin_of, looked
 from store.draft_rows import families_of, locked, members_of, po_keys, put
 from store.draft_writing import next_number, numbered, write
 from store.errors import NotFound
@@ -71,21 +71,8 @@ _KEEP_ACT = text("""
     INSERT INTO draft_acts (act_id, draft, act, by, answer)
     VALUES (:act_id, :draft, :act, :by, :answer)
 """)
-
-_HELD = text("""
-    SELECT 'part' AS kind, part.id,
-        hold.reason || CASE WHEN hold.because = '' THEN '' ELSE ': ' || hold.because END AS why
-    FROM parts AS part JOIN entry_versions AS version ON version.id = part.entry
-    JOIN holds AS hold ON hold.source = version.source AND hold.kind = version.kind
-        AND hold.entry_id = version.entry_id AND hold.released_at IS NULL
-    WHERE part.id = ANY(CAST(:parts AS bigint[]))
-    UNION ALL
-    SELECT 'fee', id, CASE WHEN withdrawn = '' THEN held ELSE 'withdrawn: ' || withdrawn END
-    FROM fees WHERE id = ANY(CAST(:fees AS bigint[])) AND (withdrawn <> '' OR held <> '')
-""")
-_CLIENT_HELD = text("""
-    SELECT source || CASE WHEN reason = '' THEN '' ELSE ': ' || reason END AS why FROM client_holds
-    WHERE client_id = ANY(CAST(:clients AS text[])) AND released_at IS NULL ORDER BY id
+_TELL = text("""
+    INSERT INTO outbox (kind, subject, payload_json) VALUES (:kind, :subject, :payload)
 """)
 
 
@@ -102,6 +89,7 @@ class DraftStore:
         psa: str = "",
         project_id: str = "",
         client_id: str = "",
+        clients: Sequence[str] | None = None,
         limit: int = LIMIT,
         on: date | None = None,
     ) -> tuple[Billable, ...]:
@@ -110,11 +98,33 @@ class DraftStore:
             "psa": psa,
             "project_id": project_id,
             "client_id": client_id,
+            "every_client": clients is None,
+            "clients": list(clients or ()),
             "limit": limit,
             "on": on or datetime.now(UTC).date(),
         }
         async with self._database.transaction() as session:
             return await billables(session, self._evidence, values)
+
+    async def clients_to_bill(
+        self,
+        *,
+        psa: str = "",
+        project_id: str = "",
+        client_id: str = "",
+        after: str = "",
+        limit: int = 1_000,
+    ) -> tuple[tuple[str, int], ...]:
+        """Return the next clients with amounts free to be drafted, and about how many they are."""
+        values = {
+            "psa": psa,
+            "project_id": project_id,
+            "client_id": client_id,
+            "after": after,
+            "limit": limit,
+        }
+        async with self._database.transaction() as session:
+            return await clients_to_bill(session, values)
 
     async def next_number(self, prefix: str) -> int:
         """Count the drafts of one prefix from 1; a number that is not used leaves a gap."""
@@ -189,27 +199,32 @@ class DraftStore:
     async def change(self, ids: Sequence[str], decide: Decide, *, act_id: str) -> DraftAnswer:
         """Take an act on drafts as `decide` says, and return its answer; again: the same answer.
 
-        `decide` is called once, under the locks of the drafts, their families and client POs. Its
-        answer is kept also where it refuses.
+        `decide` is called once, under the locks of the drafts, their families, kin and client POs.
+        Its answer is kept also where it refuses.
 
         Raises:
             NotFound: one of the drafts does not exist.
             Conflict: the decision contradicts itself, or a limit that the database keeps.
         """
         async with self._database.transaction() as session:
-            families = await families_of(session, ids)
+            kin = await kin_of(session, ids)
+            families = await families_of(session, [*ids, *kin])
             # A repeated act waits for its first run by the families' locks, which come first.
             await begin(session, "change", *(f"drafts:{family}" for family in families))
             row = (await session.execute(_ACT, {"act_id": act_id})).first()
             if row is not None:
                 return DraftAnswer.model_validate_json(row.answer)
             drafts = await locked(session, ids, families)
-            change = decide(await _looked(session, ids, drafts))
+            change = decide(await looked(session, ids, drafts))
             if change.answer.taken:
                 change = await numbered(session, drafts[ids[0]], change)
                 await begin(session, change.act)
                 await write(session, drafts, change)
             await _keep(session, ids, change, act_id)
+            for alert in change.tells:
+                kind, told = TellingKind.ALERT_RAISED.value, alert.model_dump_json()
+                values = {"kind": kind, "subject": alert.id, "payload": told}
+                await session.execute(_TELL, values)
         return change.answer
 
 
@@ -226,25 +241,6 @@ async def _free_ones(session: AsyncConnection, drafts: Sequence[Draft]) -> list[
             free.difference_update(refs)
             taken.append(draft.model_copy(update={"family": draft.family or draft.id}))
     return taken
-
-
-async def _looked(
-    session: AsyncConnection, ids: Sequence[str], drafts: Mapping[str, Draft]
-) -> LockedDrafts:
-    asked = tuple(drafts[id_] for id_ in ids)
-    keys = po_keys(drafts.values())
-    await lock_pos(session, keys)
-    pos = await standings(session, keys)
-    held = await session.execute(_HELD, _by_kind(members_of(asked)))
-    clients = sorted({draft.client_id for draft in asked})
-    whole = await session.execute(_CLIENT_HELD, {"clients": clients})
-    return LockedDrafts(
-        drafts=asked,
-        family=tuple(draft for _, draft in sorted(drafts.items()) if draft.state in STAGES),
-        pos={standing.po.number: standing for standing in pos},
-        client_holds=tuple(whole.scalars()),
-        held={BillableRef(kind=BillableKind(row.kind), id=row.id): row.why for row in held},
-    )
 
 
 def _by_kind(refs: Iterable[BillableRef]) -> dict[str, object]:

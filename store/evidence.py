@@ -1,4 +1,4 @@
-"""The approved record as read, sealed before it is stored (DESIGN 5, Evidence)."""
+"""Records as they were read, sealed before they are stored (DESIGN 5, Evidence)."""
 
 from typing import Protocol, TypeVar
 
@@ -41,9 +41,9 @@ class Evidence:
         """Whether what is sealed now is encrypted."""
         return self._cipher is not None
 
-    def seal(self, entry: Entry) -> bytes:
+    def seal(self, read: CanonicalModel) -> bytes:
         """Return the record as it is stored."""
-        record = entry.model_dump_json().encode()
+        record = read.model_dump_json().encode()
         return record if self._cipher is None else self._cipher.encrypt(record)
 
     def open(self, record: bytes, encrypted: bool) -> Entry:
@@ -56,11 +56,15 @@ class Evidence:
         Raises:
             StoreError: it is encrypted, and there is no key or another one.
         """
+        return as_.model_validate_json(self.text(record, encrypted))
+
+    def text(self, record: bytes, encrypted: bool) -> str:
+        """Return the record's JSON as it was sealed; raises as `read` does."""
         if not encrypted:
-            return as_.model_validate_json(record)
+            return record.decode()
         if self._cipher is None:
             raise StoreError("the evidence is encrypted, and no key is configured")
         try:
-            return as_.model_validate_json(self._cipher.decrypt(record))
+            return self._cipher.decrypt(record).decode()
         except ValueError as error:
             raise StoreError("the evidence was encrypted with another key") from error

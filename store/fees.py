@@ -16,7 +16,7 @@ from store.audit import ENGINE
 from store.billing_session import begin, note
 from store.database import AnyRow, Database
 from store.errors import Conflict, NotFound
-from store.models import REASON_MAX
+from store.fee_holds import STANDING, FeeHolds, standing_of
 
 ContractKey = tuple[str, str]
 """Engagement and ref of the contract line."""
@@ -28,48 +28,43 @@ _CURRENCY = text("""
     ORDER BY effective_from DESC LIMIT 1
 """)
 
-# What was invoiced stays counted as invoiced; what was credited of it is counted beside.
+# What was invoiced stays counted as invoiced; what was credited of it is counted beside. What was
+# written off is none of these, and a write-down is final once its invoice is issued.
 _TAKEN = text("""
     SELECT billed.currency,
         coalesce(sum(billed.amount) FILTER (WHERE state IN ('placed', 'reserved', 'handed_over')),
             0) AS reserved,
         coalesce(sum(billed.amount) FILTER (WHERE state IN ('drafted', 'released')), 0) AS drafted,
-        coalesce(sum(billed.amount) FILTER (WHERE state IN ('invoiced', 'credited')), 0)
-            AS invoiced,
+        coalesce(sum(billed.amount - billed.written_down)
+            FILTER (WHERE state IN ('invoiced', 'credited')), 0) AS invoiced,
         coalesce(sum(billed.credited), 0) AS credited
     FROM (
-        SELECT part.state, part.amount, part.currency, member.credited
+        SELECT part.state, part.amount, part.currency, member.credited,
+            coalesce(member.written_down, 0) AS written_down
         FROM billing_runs AS run JOIN parts AS part USING (run_key)
         JOIN ratings AS rating ON rating.entry = part.entry AND rating.cycle = part.cycle
         LEFT JOIN draft_members AS member ON member.part = part.id AND member.live
         WHERE run.engagement = :engagement AND rating.line = :line
             AND part.disposition = 'to_bill'
+            AND NOT EXISTS (SELECT FROM set_asides AS aside
+                WHERE aside.part = part.id AND aside.kind = 'written_off')
         UNION ALL
-        SELECT fee.state, fee.amount, fee.currency, member.credited
+        SELECT fee.state, fee.amount, fee.currency, member.credited,
+            coalesce(member.written_down, 0)
         FROM fees AS fee LEFT JOIN draft_members AS member ON member.fee = fee.id AND member.live
         WHERE fee.engagement = :engagement AND fee.line = :line AND fee.state <> 'returned'
+            AND NOT EXISTS (SELECT FROM set_asides AS aside
+                WHERE aside.fee = fee.id AND aside.kind = 'written_off')
     ) AS billed
     GROUP BY billed.currency
 """)
 
-_STANDING = """
-    SELECT fee.id, fee.document, fee.state, fee.run, fee.held, fee.withdrawn,
-        coalesce(invoice.number, '') AS invoice, coalesce(invoice.state = 'settled', false) AS paid
-    FROM fees AS fee
-    LEFT JOIN draft_members AS member ON member.fee = fee.id AND member.live
-    LEFT JOIN invoices AS invoice ON invoice.draft = member.draft
-"""
 _OF_LINE = text(f"""
-    {_STANDING} WHERE fee.engagement = :engagement AND fee.line = :line
+    {STANDING} WHERE fee.engagement = :engagement AND fee.line = :line
         AND fee.state <> 'returned' ORDER BY fee.id
 """)
-_OF_RUN = text(f"{_STANDING} WHERE fee.run = :run ORDER BY fee.id")
-_ONE = text(f"{_STANDING} WHERE fee.id = :id")
-_LATE = text(f"""
-    {_STANDING} WHERE fee.withdrawn <> '' AND fee.state IN ('released', 'invoiced')
-    ORDER BY fee.id
-""")
-
+_OF_RUN = text(f"{STANDING} WHERE fee.run = :run ORDER BY fee.id")
+_ONE = text(f"{STANDING} WHERE fee.id = :id")
 _LIVE = text("""
     SELECT id, run, state, amount, currency, withdrawn FROM fees
     WHERE source = :source AND item = :item AND cycle = :cycle AND state <> 'returned' FOR UPDATE
@@ -85,13 +80,9 @@ _LOCK_RUN = text("SELECT id, state, source, item FROM fees WHERE run = :run ORDE
 _MOVE_RUN = text("""
     UPDATE fees SET state = :to, moved_at = now() WHERE run = :run AND state = 'reserved'
 """)
-_MARK = text("""
-    UPDATE fees SET withdrawn = :because, state = :state, moved_at = now() WHERE id = :id
-""")
-_UNHOLD = text("UPDATE fees SET held = '', held_by = '' WHERE id = :id AND held <> '' RETURNING id")
 
 
-class FeeStore:
+class FeeStore(FeeHolds):
     """Reserves fees, hands them over, gives them back, and says what a contract line has left."""
 
     def __init__(self, database: Database) -> None:
@@ -159,41 +150,6 @@ class FeeStore:
             raise NotFound(f"{run} has reserved no fee")
         return tuple(each.id for each in found)
 
-    async def withdraw(
-        self, source: FeeSource, item: str, cycle: int, because: str
-    ) -> FeeState | None:
-        """Take note that a fee may not be billed any more; return where it stood, None: nowhere.
-
-        Reserved or handed over, it is returned at once. On a draft it is marked, and given back
-        with its line. Released or invoiced, the mark is a finding (`late`): only a credit helps.
-        """
-        async with self._database.transaction() as session:
-            await begin(session, "withdraw")
-            row = (await session.execute(_LIVE, _item(source, item, cycle))).first()
-            if row is None:
-                return None
-            state = FeeState(row.state)
-            free = state in {FeeState.RESERVED, FeeState.HANDED_OVER}
-            values = {
-                "id": row.id,
-                "because": because[:REASON_MAX] or "withdrawn",
-                "state": FeeState.RETURNED.value if free else state.value,
-            }
-            if not row.withdrawn:
-                await session.execute(_MARK, values)
-                subject = [_subject(source, item)]
-                await note(session, subject, ENGINE, "withdraw", state=state, because=because)
-        return state
-
-    async def unhold(self, fee: int, *, by: str) -> bool:
-        """Release the hold that a draft put on a fee; return whether there was one."""
-        async with self._database.transaction() as session:
-            await begin(session, "unhold")
-            released = (await session.execute(_UNHOLD, {"id": fee})).first() is not None
-            if released:
-                await note(session, [f"fee/{fee}"], by, "unhold")
-        return released
-
     async def get(self, fee: int) -> FeeStanding:
         """Return one fee.
 
@@ -203,15 +159,11 @@ class FeeStore:
         row = await self._database.first(_ONE, {"id": fee})
         if row is None:
             raise NotFound(f"there is no fee {fee}")
-        return _fee(row)
+        return standing_of(row)
 
     async def of_run(self, run: str) -> tuple[FeeStanding, ...]:
         """Return every fee that a run ever reserved, returned ones too."""
-        return tuple(_fee(row) for row in await self._database.rows(_OF_RUN, {"run": run}))
-
-    async def late(self) -> tuple[FeeStanding, ...]:
-        """Return what was withdrawn when it was released or invoiced already: findings."""
-        return tuple(_fee(row) for row in await self._database.rows(_LATE))
+        return tuple(standing_of(row) for row in await self._database.rows(_OF_RUN, {"run": run}))
 
     async def _run(self, run: str, act: str, to: FeeState) -> int:
         async with self._database.transaction() as session:
@@ -285,23 +237,12 @@ async def _standing(session: AsyncConnection, engagement: str, line: str) -> Con
     if currency is None:
         raise NotFound(f"engagement {engagement} has no line {line}")
     rows = (await session.execute(_OF_LINE, key)).all()
-    fees = sorted((_fee(row) for row in rows), key=lambda each: (each.fee.sequence, each.id))
+    fees = sorted((standing_of(row) for row in rows), key=lambda each: (each.fee.sequence, each.id))
     sums = {
         name: Money(amount=getattr(taken, name) if taken else Decimal(0), currency=currency)
         for name in ("reserved", "drafted", "invoiced", "credited")
     }
     return ContractStanding(engagement=engagement, line=line, fees=tuple(fees), **sums)
-
-
-def _fee(row: AnyRow) -> FeeStanding:
-    return FeeStanding(
-        id=row.id,
-        fee=Fee.model_validate_json(row.document),
-        state=FeeState(row.state),
-        run=row.run,
-        invoice=row.invoice,
-        paid=row.paid,
-    )
 
 
 def _item(source: FeeSource, item: str, cycle: int) -> dict[str, object]:

@@ -69,6 +69,14 @@ _COST = text("""
         AND version.handed_over_at IS NOT NULL
 """)
 
+_PROJECTS = text("""
+    SELECT DISTINCT line.engagement, engagement.psa, line.project_id FROM draft_lines AS line
+    JOIN engagements AS engagement ON engagement.id = line.engagement
+        AND engagement.project_id = line.project_id
+    WHERE line.draft = :draft AND line.state = 'in'
+    ORDER BY engagement.psa, line.project_id
+""")
+
 _DRAFT = text("SELECT document FROM drafts WHERE id = :id")
 _BILLED = text("""
     SELECT member.number, member.part, member.fee, member.amount, member.written_down,
@@ -88,6 +96,14 @@ _BILLED = text("""
     WHERE member.draft = :draft AND member.live
     ORDER BY member.number, member.part, member.fee
 """)
+
+
+class BilledProject(CanonicalModel):
+    """A project that an invoice bills, with the deal that it belongs to."""
+
+    engagement: str
+    psa: str
+    project_id: str
 
 
 class TracedBill(CanonicalModel):
@@ -179,6 +195,11 @@ class Finances:
             status=_status(rows),
             as_of=on,
         )
+
+    async def projects(self, draft: str) -> tuple[BilledProject, ...]:
+        """Return the projects that a draft, or the invoice that it became, bills."""
+        rows = await self._database.rows(_PROJECTS, {"draft": draft})
+        return tuple(BilledProject.model_validate(dict(row._mapping)) for row in rows)
 
     async def invoice_trace(self, connection: str, id_: str) -> InvoiceTrace:
         """Return an invoice with every line down to what it bills.

@@ -61,12 +61,19 @@ invoices = Table(
     Column("state", Text, nullable=False),
     Column("settled_by", Text, nullable=False, server_default=text("''")),
     *_text("disputed", REASON_MAX, empty=True),
+    # What became of it on its way to the client, and what the issuing system said of that last.
+    *_text("delivery", empty=True),
+    *_text("delivery_because", REASON_MAX, empty=True),
+    *_text("delivery_word", empty=True),
+    # How often something was said of it.
+    _integer("deliveries", 0),
     # Number of the last change that was noted.
     _integer("change", 0),
     Column("seen_at", DateTime(timezone=True), nullable=False),
     _now("recorded_at"),
     _one_of("state", *INVOICE_STATES),
     _one_of("settled_by", *SETTLED_BY),
+    _one_of("delivery", "", "transmitted", "delivery_rejected"),
     CheckConstraint("change >= 0", name="change_counts"),
     ForeignKeyConstraint(["draft"], ["drafts.id"]),
     # One invoice for each draft, for good.

@@ -14,17 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.drafts import Draft, DraftState
 from canonical.entries import EntryRef
-from canonical.invoicing import BillingHold, Invoice
+from canonical.invoicing import BillingHold, Delivery, Invoice
 from canonical.lifecycle import InvoiceChangeNoted, InvoiceState, SettledBy, TrackedInvoice
 from store.audit import ENGINE
 from store.billing_session import PoKey, Stage, begin, count_pos, lock_pos, move, note
+from store.cap_release import release_written_down
 from store.client_holds import put_hold, release_hold
 from store.database import AnyRow, Database
 from store.draft_rows import families_of, locked, members_of, po_keys, put
 from store.errors import Conflict, NotFound
+from store.evidence import Cipher, Evidence
+from store.invoice_evidence import ReadBackKept, keep, kept
 from store.invoice_rows import load
 from store.invoice_seen import amounts, differences, facts, is_native, note_change
-from store.models import REASON_MAX
+from store.models import KEY_MAX, REASON_MAX
 from store.subledger_session import as_rows
 
 _INSERT = text("""
@@ -52,6 +55,13 @@ _LOCK = text("SELECT * FROM invoices WHERE connection = :connection AND id = :id
 _DISPUTE = text("""
     UPDATE invoices SET disputed = :because WHERE connection = :connection AND id = :id
         AND disputed <> :because
+""")
+_DELIVERED = text("""
+    UPDATE invoices SET delivery = :delivery, delivery_because = :because,
+        delivery_word = coalesce(:word, delivery_word), deliveries = deliveries + 1
+    WHERE connection = :connection AND id = :id
+        AND (delivery, delivery_because, delivery_word)
+            IS DISTINCT FROM (:delivery, :because, coalesce(:word, delivery_word))
 """)
 _OUR_NOTES = text("""
     SELECT note_id FROM credits
@@ -85,8 +95,9 @@ _OF_ENTRY = text("""
 class InvoiceStore:
     """What was issued, and what was seen of it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: Cipher | None = None) -> None:
         self._database = database
+        self._evidence = Evidence(cipher)
 
     async def posted(
         self,
@@ -114,7 +125,8 @@ class InvoiceStore:
             known = (await session.execute(_OF_DRAFT, {"draft": draft_id})).first()
             if known is None:
                 _require_released(draft, posting)
-                await _issue(session, draft, invoice, lines, seen_at or datetime.now(UTC))
+                read_at = seen_at or datetime.now(UTC)
+                await _issue(session, self._evidence, draft, invoice, lines, read_at)
             elif (known.connection, known.id, known.posting) != (*key, posting):
                 raise Conflict(f"{draft_id} is invoice {known.connection}/{known.id} already")
             (found,) = await load(session, [key])
@@ -171,6 +183,34 @@ class InvoiceStore:
         """End a dispute, and the hold on the client that it put."""
         return await self._disputed(connection, id_, "", by)
 
+    async def delivered(
+        self,
+        connection: str,
+        id_: str,
+        delivery: Delivery,
+        because: str = "",
+        *,
+        by: str = ENGINE,
+        word: str | None = None,
+    ) -> TrackedInvoice:
+        """Note what became of an invoice on its way to the client; the same again is as good.
+
+        `word` is the issuing system's, where it said so; None: a person did.
+
+        Raises:
+            NotFound: no draft became that invoice.
+        """
+        key = {"connection": connection, "id": id_}
+        said = {"delivery": delivery.value, "because": because[:REASON_MAX]}
+        async with self._database.transaction() as session:
+            await begin(session, "delivered")
+            await _locked(session, connection, id_)
+            values = {**key, **said, "word": word and word[:KEY_MAX]}
+            if (await session.execute(_DELIVERED, values)).rowcount:
+                await note(session, [f"{connection}/{id_}"], by, "delivered", **said, word=word)
+            (found,) = await load(session, [(connection, id_)])
+        return found
+
     async def told(self, connection: str, id_: str, change: int, to: str) -> bool:
         """Mark a change as told to a system; return whether that is new.
 
@@ -191,6 +231,15 @@ class InvoiceStore:
         if not found:
             raise NotFound(f"there is no invoice {connection}/{id_}")
         return found[0]
+
+    async def read_back(self, connection: str, id_: str) -> ReadBackKept | None:
+        """Return an invoice as its posting read it back; None: from before that was kept.
+
+        Raises:
+            StoreError: it is encrypted, and there is no key or another one.
+        """
+        async with self._database.transaction() as session:
+            return await kept(session, self._evidence, connection, id_)
 
     async def by_number(self, number: str) -> tuple[TrackedInvoice, ...]:
         """Return the invoices of that number: one for each issuing system that gave it."""
@@ -257,6 +306,7 @@ def _require_released(draft: Draft, posting: int) -> None:
 
 async def _issue(
     session: AsyncConnection,
+    evidence: Evidence,
     draft: Draft,
     invoice: Invoice,
     lines: Mapping[str, int],
@@ -265,6 +315,7 @@ async def _issue(
     pos = po_keys([draft])
     await lock_pos(session, pos)
     await move(session, members_of([draft]), Stage.RELEASED, Stage.INVOICED)
+    await release_written_down(session, draft.id)
     issued = draft.model_copy(update={"state": DraftState.INVOICED})
     await put(session, [issued], ENGINE)
     record = invoice.record
@@ -289,6 +340,7 @@ async def _issue(
     name = f"{record.system}/{record.id}"
     told: dict[str, object] = {"invoice": name, "number": invoice.number, "posting": draft.posting}
     told |= {"gross": invoice.gross.amount, "currency": invoice.currency}
+    told["read_back"] = await keep(session, evidence, invoice, seen_at)
     await note(session, [draft.id, name], ENGINE, "posted", draft=draft.id, **told)
 
 

@@ -1,6 +1,7 @@
-"""What others own and rating needs at hand: people from the HCM, exchange rates from the ERP."""
+"""What others own and billing needs: people (HCM), exchange rates (ERP), project leads (PSA)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import text
 
@@ -56,6 +57,15 @@ _RATES = text("""
     ORDER BY from_currency, to_currency, valid_from
 """)
 
+_PUT_LEAD = text("""
+    INSERT INTO project_leads AS known (psa, project_id, email)
+    VALUES (:psa, :project_id, lower(:email))
+    ON CONFLICT (psa, project_id) DO UPDATE SET email = excluded.email, read_at = now()
+""")
+_LEAD_READ_AT = text("""
+    SELECT read_at FROM project_leads WHERE psa = :psa AND project_id = :project_id
+""")
+
 
 class MasterData:
     """Copies of what was read last; what a rating used stands in the rating itself."""
@@ -80,6 +90,15 @@ class MasterData:
         latest = {(rate.from_currency, rate.to_currency, rate.valid_from): rate for rate in rates}
         rows = as_rows(rate.model_dump(mode="json") for rate in latest.values())
         await self._database.run(_PUT_RATES, {"rows": rows})
+
+    async def put_lead(self, psa: str, project_id: str, email: str) -> None:
+        """Keep who leads a project, as its PSA says now; an empty address: nobody."""
+        await self._database.run(_PUT_LEAD, {"psa": psa, "project_id": project_id, "email": email})
+
+    async def lead_read_at(self, psa: str, project_id: str) -> datetime | None:
+        """Return when a PSA was last asked who leads a project; None: never."""
+        row = await self._database.first(_LEAD_READ_AT, {"psa": psa, "project_id": project_id})
+        return None if row is None else row.read_at
 
     async def rates(self, to_currencies: Sequence[str]) -> tuple[ExchangeRate, ...]:
         """Return the rates into these currencies, oldest first."""

@@ -17,12 +17,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.schema import SchemaItem
 
 NAME_MAX = 255
@@ -108,6 +109,11 @@ saga_generations = Table(
     CheckConstraint(
         "(state = 'ended') = (outcome IS NOT NULL AND result_json IS NOT NULL)",
         name="ended_has_outcome",
+    ),
+    Index(
+        "ix_saga_generations_residue",
+        "ended_at",
+        postgresql_where=text("outcome IN ('rolled_back_with_residue', 'completed_with_residue')"),
     ),
     Index(
         "ix_saga_generations_unfinished",
@@ -219,6 +225,12 @@ work_items = Table(
     *_text("step"),
     *_text("reason"),
     *_text("connection", empty=True),
+    # Out of the document, to find, count and sort by.
+    *_text("client_id", empty=True),
+    *_text("project_code", empty=True),
+    Column("legal_entities", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("amount", Numeric, nullable=True),
+    *_text("currency", 3, null=True),
     *_text("item_json", DOCUMENT_MAX),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("opened_at", DateTime(timezone=True), nullable=False),
@@ -230,6 +242,7 @@ work_items = Table(
     *_text("decision_id", empty=True),
     _one_of("state", "open", "closed"),
     CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed_has_time"),
+    CheckConstraint("(amount IS NULL) = (currency IS NULL)", name="money_is_whole"),
     Index("ix_work_items_workflow_id", "workflow_id"),
     Index("ix_work_items_open", "respond_by", postgresql_where=text("state = 'open'")),
 )

@@ -77,7 +77,7 @@ class Trace(CanonicalModel):
 
 _BEGIN = text("""
     WITH latest AS (
-        SELECT generation, state, outcome, result_json, plan_json FROM saga_generations
+        SELECT generation, state, outcome, reason, result_json, plan_json FROM saga_generations
         WHERE workflow_id = :workflow_id ORDER BY generation DESC LIMIT 1
     ), opened AS (
         INSERT INTO saga_generations
@@ -95,7 +95,8 @@ _BEGIN = text("""
         RETURNING generation.generation
     ), superseded AS (
         UPDATE work_items SET state = 'closed', closed_at = now(), how = 'superseded'
-        WHERE workflow_id = :workflow_id AND state = 'open' AND EXISTS (SELECT FROM resumed)
+        WHERE workflow_id = :workflow_id AND state = 'open'
+            AND kind IN ('step', 'gate', 'undo', 'stuck') AND EXISTS (SELECT FROM resumed)
     ), audited AS (
         INSERT INTO audit_trail (subject, actor, act, data)
         SELECT :workflow_id, :actor, act,
@@ -104,7 +105,7 @@ _BEGIN = text("""
               UNION ALL SELECT 'saga_resumed', generation FROM resumed) AS begun
     )
     SELECT opened.generation AS opened, latest.generation, latest.state, latest.outcome,
-        latest.result_json, latest.plan_json
+        latest.reason, latest.result_json, latest.plan_json
     FROM (SELECT) AS one LEFT JOIN latest ON true LEFT JOIN opened ON true
 """)
 
@@ -119,6 +120,7 @@ _FINISH = text("""
     ), moot AS (
         UPDATE work_items SET state = 'closed', closed_at = now(), how = :outcome
         WHERE workflow_id = :workflow_id AND state = 'open'
+            AND kind IN ('step', 'gate', 'undo', 'stuck')
     ), audited AS (
         INSERT INTO audit_trail (subject, actor, act, data)
         SELECT :workflow_id, :actor, 'saga_ended', CAST(:audit AS jsonb) FROM ended
@@ -139,6 +141,20 @@ _CLOSE = text("""
     )
     SELECT generation FROM saga_generations
     WHERE workflow_id = :workflow_id AND generation = :generation
+""")
+
+_TAKE_BACK = text("""
+    WITH taken AS (
+        UPDATE saga_generations SET state = 'closed', outcome = NULL, result_json = NULL,
+            ended_at = NULL, reason = :reason, closed_at = now()
+        WHERE workflow_id = :workflow_id AND state = 'ended'
+            AND outcome IN ('completed', 'completed_with_residue')
+            AND generation = (SELECT max(generation) FROM saga_generations
+                WHERE workflow_id = :workflow_id)
+        RETURNING generation
+    )
+    INSERT INTO audit_trail (subject, actor, act, data)
+    SELECT :workflow_id, :actor, 'saga_taken_back', CAST(:audit AS jsonb) FROM taken
 """)
 
 # What was undone is settled no more; claimed is as good as unknown.
@@ -206,6 +222,7 @@ class SagaStore:
         return Begun(
             generation=row.generation,
             closed=row.state == "closed",
+            because=row.reason if row.state == "closed" else "",
             open_steps=entries,
             plan_json=row.plan_json,
         )
@@ -266,6 +283,20 @@ class SagaStore:
         }
         if await self._database.first(_CLOSE, values) is None:
             raise _missing(workflow_id, generation)
+
+    async def take_back(self, workflow_id: str, reason: str) -> bool:
+        """Open a completed generation again, to be undone; return whether there was one.
+
+        Only for a saga whose pivot was itself reversed: what it handed over was given back. Its
+        next run undoes its steps, and then a further generation may begin.
+        """
+        values = {
+            "workflow_id": workflow_id,
+            "reason": reason[:REASON_MAX],
+            "actor": ENGINE,
+            "audit": audit_data(reason=reason),
+        }
+        return bool(await self._database.run(_TAKE_BACK, values))
 
     async def state(self, workflow_id: str) -> Generation | None:
         """Return the latest generation of a saga, or None where it never began."""

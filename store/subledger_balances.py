@@ -152,6 +152,17 @@ exchange_rates = Table(
     CheckConstraint("rate > 0", name="rate_is_positive"),
 )
 
+# Who leads a project, as its PSA said last; empty: it names nobody.
+project_leads = Table(
+    "project_leads",
+    metadata,
+    *_text("psa", key=True),
+    *_text("project_id", key=True),
+    *_text("email", empty=True),
+    _now("read_at"),
+    CheckConstraint("email = lower(email)", name="email_is_lower_case"),
+)
+
 # Every move of an entry version, a part or a cost; written by triggers, never changed.
 moves = Table(
     "moves",

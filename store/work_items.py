@@ -7,10 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.model import CanonicalModel
 from canonical.saga import CloseWorkItem, EscalateWorkItem, OpenWorkItem, WorkItem
+from canonical.worklist import money_of
 from store.audit import ENGINE, audit_data
 from store.database import AnyRow, Database
 from store.errors import Conflict, NotFound
-from store.models import REASON_MAX, work_items
+from store.models import NAME_MAX, REASON_MAX, work_items
 
 
 class StoredWorkItem(CanonicalModel):
@@ -34,8 +35,10 @@ _OPEN = text("""
             AND CAST(item_json AS jsonb) ->> 'key' = :key
     ), opened AS (
         INSERT INTO work_items (id, workflow_id, generation, park, kind, step, reason, connection,
-            item_json, opened_at, respond_by)
+            client_id, project_code, legal_entities, amount, currency, item_json, opened_at,
+            respond_by)
         VALUES (:id, :workflow_id, :generation, :park, :kind, :step, :reason, :connection,
+            :client_id, :project_code, CAST(:legal_entities AS text[]), :amount, :currency,
             :item_json, :opened_at, :respond_by)
         ON CONFLICT DO NOTHING
         RETURNING id, item_json
@@ -153,7 +156,13 @@ class WorkItemStore:
 
 def _open_values(request: OpenWorkItem) -> dict[str, object]:
     item = request.item
+    money = money_of(item.amount)
     return {
+        "client_id": item.client_id[:NAME_MAX],
+        "project_code": item.project_code[:NAME_MAX],
+        "legal_entities": list(item.legal_entities),
+        "amount": None if money is None else money.amount,
+        "currency": None if money is None else money.currency,
         "id": item.id,
         "workflow_id": item.workflow_id,
         "generation": item.generation,

@@ -14,7 +14,7 @@ from datetime import timedelta
 from workflows.draft_to_invoice import look_after
 from workflows.options import STORE_RETRY
 
-PASSES_MAX = 20
+PASSES_MAX = 200
 """Passes of one run; what is left waits for the next."""
 PASS_TIME = timedelta(minutes=5)
 
@@ -43,4 +43,5 @@ class AssembleInvoiceDrafts:
             more = found.more
             if not more:
                 break
+            wanted = wanted.model_copy(update={"after": found.after})
         return Assembled(drafts=tuple(made), more=more)

@@ -54,9 +54,15 @@ async def call_vendor(
         retry_policy=options.STEP_RETRY,
         cancellation_type=workflow.ActivityCancellationType.ABANDON,
         summary=summary,
-        priority=priority or options.LIVE_PRIORITY,
+        priority=priority or own_priority(),
     )
     return result
+
+
+def own_priority() -> Priority:
+    """Return the priority of this workflow's steps: what a backfill started lets others first."""
+    own = workflow.info().priority
+    return own if own.priority_key is not None else options.LIVE_PRIORITY
 
 
 def failure_of(error: BaseException) -> FailureDetail:

@@ -7,7 +7,11 @@ Workflow id: `credit/<connection>/<invoice id>/<n>`, n the count of credits aske
     (cannot be credited: stop, nothing is left)           └── issuing system: as much left? ──┤
     ── gate: somebody else approves, within the limits of a role, or refuses ── the same looks again
     ══ pivot: issue the credit note ── read it back, count it (a rebill opens the next cycle)
-    ── PSA: the mirror of a share that is all billed again is taken back ── look at the invoice
+    ── PSA: the mirror of a share is taken back, and made anew without what is billed again
+    ── look at the invoice
+
+A credit that was made in the issuing system and explained as a rebill begins where that is counted,
+its pivot, and goes on with the PSA; its workflow id ends with `native-<its id there>`.
 
 A refusal of the pivot that is proven to be without effect ends it: the credit is given up, and
 what it would have taken back can be credited anew. From done or unknown on there is only forward.
@@ -23,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         CancelMirror,
         CheckCreditable,
         CheckCreditPeriod,
+        CountExplained,
         CreditAnswer,
         CreditInput,
         CreditPlan,
@@ -33,16 +38,17 @@ with workflow.unsafe.imports_passed_through():
         NoteCredit,
         OpenCredit,
         PlanCredit,
+        SeeFreed,
     )
-    from canonical.ids import Role, credit_id, invoice_id
+    from canonical.ids import Role, invoice_id
     from canonical.invoice_lifecycle import LifecycleInput, LookAgain
-    from canonical.records import Receipt
+    from canonical.records import WriteOutcome
     from canonical.saga import Begin, Decision, Outcome, SagaResult, Verb, WorkItemKind
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Sequence
 from datetime import date
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from workflows.board import Parked
 from workflows.calls import call_store
@@ -84,6 +90,22 @@ CANCEL_MIRROR = Step(
     irreversible="the credit note is issued; the rebill is mirrored anew",
     on_skip=skipped,
 )
+MIRROR_REST = Step(
+    ref.MIRROR_REST,
+    "Mirror what is left of it in the PSA",
+    Role.PSA,
+    irreversible="it takes the place of the mirror that was taken back; cancel it in the PSA",
+    on_skip=skipped,
+)
+COUNT_EXPLAINED = Step(
+    ref.COUNT_EXPLAINED,
+    "Count the credit of the issuing system",
+    Role.ERP,
+    own=True,
+    irreversible="the credit stands in the issuing system; what it took back is billed again",
+    pivot=True,
+)
+SEE_FREED = Step(ref.SEE_FREED, "See which mirrors it makes wrong", Role.ERP, own=True)
 
 
 @workflow.defn
@@ -97,8 +119,11 @@ class CreditInvoice(Saga[CreditPlan]):
         CHECK_CREDIT_PERIOD,
         CHECK_CREDITABLE,
         ISSUE_CREDIT,
+        COUNT_EXPLAINED,
         NOTE_CREDIT,
+        SEE_FREED,
         CANCEL_MIRROR,
+        MIRROR_REST,
     )
 
     @workflow.init
@@ -106,8 +131,7 @@ class CreditInvoice(Saga[CreditPlan]):
         """Remember what is asked for; nothing is put down yet."""
         super().__init__()
         self._asked = credit.asked
-        of = credit.asked.of
-        self._credit = credit_id(of.connection, of.invoice_id, credit.asked.number)
+        self._credit = credit.asked.credit
         self._deciding = asyncio.Lock()
         self._result: SagaResult | None = None
 
@@ -142,6 +166,14 @@ class CreditInvoice(Saga[CreditPlan]):
 
     async def flow(self) -> None:
         """Carry the credit to a credit note that the subledger and all systems know of."""
+        on = self._asked.on
+        if self._asked.explains and on is not None:
+            await self._free(await self._explained(), on)
+        else:
+            await self._issued()
+        await self._look()
+
+    async def _issued(self) -> None:
         await self.step(OPEN_CREDIT, self._opening)
         await self._weigh("asked")
         await self._approved()
@@ -159,8 +191,17 @@ class CreditInvoice(Saga[CreditPlan]):
                 connection=of.connection, credit=self._credit, invoice=self.plan.invoice, on=on
             ),
         )
-        await self.parallel(*(self._free(share, on) for share in noted.freed))
-        await self._look()
+        await self._free(noted.freed, on)
+
+    async def _explained(self) -> Sequence[FreedShare]:
+        connection = self._asked.of.connection
+        await self.step(
+            COUNT_EXPLAINED, lambda: CountExplained(connection=connection, credit=self._credit)
+        )
+        seen = await self.step(
+            SEE_FREED, lambda: SeeFreed(connection=connection, invoice=self.plan.invoice)
+        )
+        return seen.shares
 
     # Messages.
 
@@ -281,8 +322,13 @@ class CreditInvoice(Saga[CreditPlan]):
                 self._stop_if_asked()
             reasons = (what, *answer.reasons)
 
-    def _free(self, share: FreedShare, on: date) -> Coroutine[Any, Any, Receipt]:
-        return self.step(
+    async def _free(self, shares: Sequence[FreedShare], on: date) -> None:
+        await self.parallel(*(self._mirror_anew(share, on) for share in shares))
+
+    async def _mirror_anew(self, share: FreedShare, on: date) -> None:
+        """Take a mirror back, and mirror what is left: one that stays is left as it is."""
+        rest = share.rest
+        gone = await self.step(
             CANCEL_MIRROR,
             lambda: CancelMirror(
                 connection=share.psa,
@@ -295,6 +341,8 @@ class CreditInvoice(Saga[CreditPlan]):
                 confirmed_as=share.confirmed_as,
             ),
         )
+        if rest is not None and gone.outcome is not WriteOutcome.SKIPPED:
+            await self.step(MIRROR_REST, lambda: rest)
 
     async def _look(self) -> None:
         """Have the invoice looked at: its workflow may run, or be over."""

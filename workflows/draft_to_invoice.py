@@ -12,13 +12,15 @@ Acts arrive as the update `act`: the answer says at once whether it was taken, a
 true of a draft is in the store, under lock; the workflow waits, escalates and starts what follows.
 """
 
+import contextlib
+
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
-    from canonical.draft_acts import ActOnDraft, DraftAnswer, Returned
+    from canonical.draft_acts import ENGINE_ACTS, ActOnDraft, DraftAnswer, Returned
     from canonical.draft_to_invoice import (
         DraftInput,
         DraftResult,
@@ -29,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from canonical.drafts import LIVE_STATES, DraftState
     from canonical.ids import invoice_id, posting_id
-    from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput
+    from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
     from canonical.saga import Outcome
 
 from workflows.board import BUSINESS_KEY, CLIENT_ID, LEGAL_ENTITY, PROJECT_CODE, SAGA_STATE
@@ -41,7 +43,6 @@ ACTS_MAX = 500
 """After so many acts the history is begun anew."""
 COMPLETED = frozenset({Outcome.COMPLETED, Outcome.COMPLETED_WITH_RESIDUE})
 ENGINE = "dealthread"
-RETURNED = "returned"
 
 
 @workflow.defn
@@ -93,8 +94,8 @@ class DraftToInvoice:
         """Refuse an act on another draft, or of the posting; the store judges all else."""
         if act.draft != self._draft:
             raise ValueError(f"this is draft {self._draft}, not {act.draft}")
-        if act.act.act == RETURNED:
-            raise ValueError("only the posting itself returns a draft")
+        if act.act.act in ENGINE_ACTS:
+            raise ValueError(f"no person takes the act {act.act.act}: Dealthread itself does")
 
     @workflow.signal
     def look(self) -> None:
@@ -153,7 +154,8 @@ class DraftToInvoice:
         try:
             await workflow.wait_condition(lambda: self._changed, timeout=timeout)
         except TimeoutError:
-            await call_store(ref.ESCALATE_REVIEW, EscalateReview(draft=self._draft))
+            late = EscalateReview(draft=self._draft, version=standing.version)
+            await call_store(ref.ESCALATE_REVIEW, late)
 
     async def _post(self, standing: DraftStanding) -> None:
         """Start the posting of this release, unless it runs already, and wait for its end."""
@@ -173,18 +175,26 @@ class DraftToInvoice:
         await workflow.wait_condition(lambda: self._posted >= number)
 
     async def _follow(self, invoice: InvoiceKey) -> None:
-        """Begin to follow the life of the issued invoice."""
-        try:
-            await workflow.start_child_workflow(
-                InvoiceLifecycle.run,
-                LifecycleInput(of=invoice, looks_asked=1),
-                id=invoice_id(invoice.connection, invoice.invoice_id),
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary="The life of an invoice",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("invoice %s is followed already", invoice.invoice_id)
+        """Begin to follow the life of the issued invoice.
+
+        Where a poll or webhook began it, it looks once more: the PSA had no mirror then, and
+        nobody there was told of a payment.
+        """
+        id_ = invoice_id(invoice.connection, invoice.invoice_id)
+        while True:
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                await workflow.start_child_workflow(
+                    InvoiceLifecycle.run,
+                    LifecycleInput(of=invoice, looks_asked=1),
+                    id=id_,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                    static_summary="The life of an invoice",
+                )
+                return
+            with contextlib.suppress(ApplicationError):  # it has come to its end just now
+                await workflow.get_external_workflow_handle(id_).signal("look", LookAgain())
+                return
 
 
 async def look_after(draft: str) -> None:

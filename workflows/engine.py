@@ -107,11 +107,11 @@ class Saga(Desk, ABC, Generic[Plan]):
 
     async def _play(self, begin: Begin) -> SagaResult:
         begun = await call_store(ref.BEGIN, begin)
+        self._planning_route = begun.route
         if begun.completed is not None:
             self.board.publish(begun.completed.outcome, None)
             return begun.completed
         self._generation = begun.generation
-        self._planning_route = begun.route
         if begun.plan_json:
             self._plan = self.read_plan(begun.plan_json)
         pivots = {step.name for step in self.STEPS if step.pivot}
@@ -120,7 +120,7 @@ class Saga(Desk, ABC, Generic[Plan]):
         try:
             if begin.sweep is SweepMode.ROLL_BACK or begun.closed:
                 self._adopt_open_steps(begun)
-                raise RollBack("an earlier run was terminated")
+                raise RollBack(begun.because or "an earlier run was terminated")
             if self._plan is None:
                 self._plan = await self.step(
                     self.PLAN, lambda: self.plan_request(self._corrections)

@@ -4,7 +4,7 @@ Trigger: its posting, a webhook, or the poll of its issuing system (signal-with-
 Workflow id: `invoice/<connection>/<invoice id>`.
 
     signals ──> TellInvoice, one look at a time: read ── note what is new ──┬── payments to the PSA
-                                                                            └── money to the CRM
+                                                                            └── money to CRM and PSA
     settled, credited or voided: it ends; a later signal begins it anew (a reversed payment)
 
 A signal says that something may have changed; what is true is read from the issuing system.
@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         TellPayment,
         TellPlan,
     )
-    from canonical.invoicing import WriteFinances
+    from canonical.invoicing import WriteFinances, WriteProjectFinances
     from canonical.lifecycle import InvoiceState
     from canonical.records import Receipt
     from canonical.saga import Begin, SagaResult
@@ -62,6 +62,14 @@ TELL_PAYMENT = Step(
 TELL_FINANCES = Step(
     ref.TELL_FINANCES, "Show the money in the CRM", Role.CRM, irreversible=TOLD_ANEW, pivot=True
 )
+TELL_PROJECT = Step(
+    ref.TELL_PROJECT,
+    "Show the money in the PSA",
+    Role.PSA,
+    irreversible=TOLD_ANEW,
+    pivot=True,
+    on_skip=skipped,
+)
 
 
 @workflow.defn
@@ -69,7 +77,7 @@ class TellInvoice(Saga[TellPlan]):
     """One look at an invoice: what is new is told, once."""
 
     PLAN: ClassVar = PLAN_LOOK
-    STEPS: ClassVar = (PLAN_LOOK, LOOK, TELL_PAYMENT, TELL_FINANCES)
+    STEPS: ClassVar = (PLAN_LOOK, LOOK, TELL_PAYMENT, TELL_FINANCES, TELL_PROJECT)
 
     @workflow.init
     def __init__(self, look: LookInput) -> None:
@@ -115,6 +123,7 @@ class TellInvoice(Saga[TellPlan]):
         await self.parallel(
             *(self._pay(each) for each in looked.payments),
             *(self._show(each) for each in looked.finances),
+            *(self._show_project(each) for each in looked.projects),
         )
 
     def _pay(self, payment: TellPayment) -> Coroutine[Any, Any, Receipt]:
@@ -122,6 +131,9 @@ class TellInvoice(Saga[TellPlan]):
 
     def _show(self, finances: WriteFinances) -> Coroutine[Any, Any, Receipt]:
         return self.step(TELL_FINANCES, lambda: finances)
+
+    def _show_project(self, finances: WriteProjectFinances) -> Coroutine[Any, Any, Receipt]:
+        return self.step(TELL_PROJECT, lambda: finances)
 
     async def _tell_invoice(self, result: SagaResult) -> None:
         of = self._input.of

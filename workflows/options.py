@@ -2,11 +2,21 @@
 
 from datetime import timedelta
 
+from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from canonical.ids import is_backfilled
 
 UNDO_PRIORITY = Priority(priority_key=1)
 LIVE_PRIORITY = Priority(priority_key=2)
 BACKFILL_PRIORITY = Priority(priority_key=5)
+
+
+def priority_of(correlation_id: str) -> Priority:
+    """Return the priority of what was asked for under a correlation id."""
+    return BACKFILL_PRIORITY if is_backfilled(correlation_id) else LIVE_PRIORITY
+
 
 STORE_ATTEMPT = timedelta(seconds=20)
 """Start-to-close of the engine's own activities, all short transactions."""

@@ -9,10 +9,12 @@ Workflow id: `invoice-posting/<draft>/<n>`, n the draft's count of its releases.
     client in the billing engine (its own only) ── charges made ready (erp_charges only) ──
         drafts there: invoice as a draft ══ pivot: issue it
         none there:                      ══ pivot: create it, which issues it
-    ── read back until it agrees ── confirm in the PSA, project by project
+    ── read back until it agrees (tax beyond tolerance: a work item, nothing waits for it)
+    ── confirm in the PSA, project by project
 
 A refusal of the pivot that is proven to be without effect rolls back what was prepared, and the
-draft is queued again. From done or unknown on there is only forward.
+draft is queued again. From done or unknown on there is only forward, and it cannot be given up. An
+invoice that somebody deleted before it was read back waits for a person, who may go back.
 """
 
 from temporalio import workflow
@@ -21,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
     from canonical.draft_to_invoice import (
+        INVOICE_GONE,
         CheckTerms,
         ConfirmShare,
         IssueInvoice,
@@ -38,16 +41,20 @@ with workflow.unsafe.imports_passed_through():
         VerifyDraft,
     )
     from canonical.drafts import BillableRef
+    from canonical.failures import FailureDetail
     from canonical.ids import Role
     from canonical.invoicing import DraftMode
     from canonical.records import Receipt, RecordRef
-    from canonical.saga import Begin, SagaResult
+    from canonical.saga import Begin, Decision, OpenWorkItem, SagaResult, Verb, WorkItemKind
 
 from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
+from workflows.board import Row
+from workflows.calls import call_store
 from workflows.engine import Saga
 from workflows.step import Step
+from workflows.tax_difference import tax_difference
 
 Q = TypeVar("Q", bound=PostingRequest)
 
@@ -152,9 +159,28 @@ class PostInvoice(Saga[PostInvoicePlan]):
         invoice = await self._issue(client)
         posted = await self.step(
             READ_BACK,
-            lambda: self._ask(ReadBack, invoice=invoice, content_hash=self.plan.content_hash),
+            lambda: self._ask(
+                ReadBack, invoice=invoice, content_hash=self.plan.content_hash, client=client
+            ),
         )
+        if posted.expected_tax is not None:
+            item = tax_difference(self.plan, posted, posted.expected_tax, workflow.now())
+            await call_store(ref.OPEN_WORK_ITEM, OpenWorkItem(item=item))
         await self.parallel(*(self._confirm(share, posted) for share in self.plan.shares))
+
+    async def park(self, row: Row, failure: FailureDetail, kind: WorkItemKind) -> Decision:
+        """Wait for a decision; where the invoice proves to be gone, also for one to go back."""
+        gone = failure.reason == INVOICE_GONE
+        if gone:
+            self._forward_only = False
+        decision = await super().park(row, failure, kind)
+        self._forward_only = self._forward_only or gone
+        return decision
+
+    def _verbs(self, row: Row | None, kind: WorkItemKind) -> tuple[Verb, ...]:
+        """Offer all but giving up on an issued invoice: its lines would be billed once more."""
+        verbs = super()._verbs(row, kind)
+        return tuple(each for each in verbs if not (self._forward_only and each is Verb.ABANDON))
 
     def _ask(self, request: type[Q], connection: str = "", **more: Any) -> Q:
         """Return a request about this draft, to its issuing system unless another is named."""

@@ -7,6 +7,7 @@ Workflow id: `time-to-billing/<psa>/<project>/<period>`.
         note in the store ── number of the next run ── BillingRun, a child that outlives this run
         (one at a time: order is kept per project) <── run ended
 
+A run goes behind live work where only backfills told of it, whoever started the period.
 Handlers only append. A message says that something changed, never what is true: the run reads it.
 The workflow continues as new after 2,000 messages or when the server suggests it, with what waits.
 """
@@ -20,7 +21,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from canonical import activities as ref
     from canonical.entries import EntryRef
-    from canonical.ids import billing_run_id
+    from canonical.ids import billing_run_id, is_backfilled
     from canonical.time_to_billing import (
         BillingRunInput,
         Calendar,
@@ -37,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
 from workflows.billing_run import BillingRun
 from workflows.board import BUSINESS_KEY, SAGA_STATE
 from workflows.calls import call_store
+from workflows.options import BACKFILL_PRIORITY, LIVE_PRIORITY
 
 MESSAGES_MAX = 2_000
 """After so many messages the history is begun anew."""
@@ -57,6 +59,7 @@ class ApprovedTimeToBilling:
         self._since = given.waiting_since
         self._last = given.last_message_at
         self._run_asked = given.run_asked
+        self._backfilled = given.backfilled
         self._open_run = given.open_run
         self._last_run = given.last_run
         self._messages = 0
@@ -88,6 +91,9 @@ class ApprovedTimeToBilling:
         """Entries or submissions changed in the PSA; twice or out of order makes no difference."""
         self._messages += 1
         now = workflow.now()
+        # One live message lets all that waits go first; a backfill's never lets it wait.
+        alone = self._since is None and not self._run_asked
+        self._backfilled = is_backfilled(message.correlation_id) and (alone or self._backfilled)
         self._since = self._since or now
         self._last = now
         self._waiting.update(dict.fromkeys(message.entries))
@@ -96,7 +102,7 @@ class ApprovedTimeToBilling:
     def run_now(self, _message: RunNow) -> None:
         """Begin a run as soon as none is under way."""
         self._messages += 1
-        self._run_asked = True
+        self._run_asked, self._backfilled = True, False
 
     @workflow.signal
     def run_ended(self, message: RunEnded) -> None:
@@ -195,6 +201,7 @@ class ApprovedTimeToBilling:
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 static_summary=f"Billing run {opened.number} of {self._of.period}",
+                priority=BACKFILL_PRIORITY if self._backfilled else LIVE_PRIORITY,
             )
         except WorkflowAlreadyStartedError:
             # The sweep was faster: that run ends with the same signal.
@@ -209,6 +216,7 @@ class ApprovedTimeToBilling:
                     "waiting_since": self._since,
                     "last_message_at": self._last,
                     "run_asked": self._run_asked,
+                    "backfilled": self._backfilled,
                     "open_run": self._open_run,
                     "last_run": self._last_run,
                     "calendar": self._calendar,

@@ -24,13 +24,16 @@ from adapters.kantata.checks import ConnectionCheck
 from adapters.kantata.client import Listing, Row, id_of, listing
 from adapters.kantata.config import KantataConfig
 from adapters.kantata.confirmations import Confirmations
+from adapters.kantata.extracts import Listings
 from adapters.kantata.feed import ChangeFeed
+from adapters.kantata.finances import ProjectFinances
 from adapters.kantata.invoicing import MilestonesAndInvoices
 from adapters.kantata.mapping import checked_id, checked_key
 from adapters.kantata.milestones import Milestones
 from adapters.kantata.payments import Payments
 from adapters.kantata.records import API, Records, refused
 from adapters.kantata.reservations import Reservations
+from adapters.kantata.sources import WorkSource
 from adapters.kantata.time import TimeReading
 from adapters.ports import Check
 from canonical.billing import PsaChange, Reservation, ReserveEntries
@@ -48,8 +51,8 @@ LOGGED: Final = ("logged_billable_time_in_minutes", "logged_nonbillable_time_in_
 """Of a story; present where budgets are on (section 7)."""
 
 
-class Kantata(MilestonesAndInvoices):
-    """One Kantata account as a `Psa`."""
+class Kantata(MilestonesAndInvoices, Listings, WorkSource):
+    """One Kantata account as a `Psa`; what it holds is listed as `Extracts`."""
 
     def __init__(self, connection: str, config: KantataConfig, http: VendorHttp) -> None:
         """Use an HTTP client that carries the token."""
@@ -61,6 +64,7 @@ class Kantata(MilestonesAndInvoices):
         self._milestones = Milestones(self._records, config)
         self._confirmations = Confirmations(self._records, config)
         self._payments = Payments(self._records)
+        self._finances = ProjectFinances(self._records, config)
         self._feed = ChangeFeed(self._records)
         self._reservations = Reservations(self._records, config)
 

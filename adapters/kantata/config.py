@@ -90,6 +90,9 @@ class KantataConfig(VendorSettings):
     issued ones, and on billing milestones that are being billed."""
     payment_schedule_days: int = Field(30, ge=0, le=365)
     """Of drafts, since Kantata wants it; the real terms are the ERP's."""
+    finance_field: str = Field("", pattern=OPTIONAL_ID)
+    """Custom text field of projects that shows what was invoiced, is open and unbilled, and the
+    margin; empty: Kantata shows none of it."""
     milestones: MilestoneEvidence = MilestoneEvidence()
 
     @model_validator(mode="after")

@@ -1,10 +1,17 @@
-"""Milestones, mirrors and payments of Kantata: the later half of the role, beside `adapter`."""
+"""Milestones, mirrors, payments and money of Kantata: the role's later half, beside `adapter`."""
 
 from adapters.kantata.confirmations import Confirmations
+from adapters.kantata.finances import ProjectFinances
 from adapters.kantata.milestones import Milestones
 from adapters.kantata.payments import Payments
 from canonical.ids import ExternalId
-from canonical.invoicing import ConfirmInvoice, PsaInvoice, PsaMilestone, RecordPayment
+from canonical.invoicing import (
+    ConfirmInvoice,
+    DealFinances,
+    PsaInvoice,
+    PsaMilestone,
+    RecordPayment,
+)
 from canonical.records import RecordRef, UndoReceipt
 
 
@@ -14,6 +21,7 @@ class MilestonesAndInvoices:
     _milestones: Milestones
     _confirmations: Confirmations
     _payments: Payments
+    _finances: ProjectFinances
 
     async def read_milestones(self, project_id: str) -> tuple[PsaMilestone, ...]:
         """Return a project's billing milestones by the connection's rule (section 10.1)."""
@@ -26,6 +34,14 @@ class MilestonesAndInvoices:
             NotFound: there is none, or it was deleted.
         """
         return await self._milestones.read(milestone_id)
+
+    async def read_lead(self, project_id: str) -> str:
+        """Return the e-mail address of the project's `primary_maven` (sections 3, 6.3).
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        return await self._milestones.lead_of(project_id)
 
     async def read_eligibility(self, milestone: RecordRef) -> str:
         """Return what our reference of the billing service says (section 5)."""
@@ -72,3 +88,20 @@ class MilestonesAndInvoices:
             Unsupported: it is a reversal.
         """
         return await self._payments.record(request)
+
+    @property
+    def shows_finances(self) -> bool:
+        """Whether the configuration names a field of projects for it."""
+        return self._finances.shown
+
+    async def find_finances(self, project: RecordRef, finances: DealFinances) -> RecordRef | None:
+        """Return the project whose field has exactly this text (section 13)."""
+        return await self._finances.find(project, finances)
+
+    async def write_finances(self, project: RecordRef, finances: DealFinances) -> RecordRef:
+        """Set the text of that field, in one write.
+
+        Raises:
+            MissingMapping: the configuration names no field.
+        """
+        return await self._finances.write(project, finances)

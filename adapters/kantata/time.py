@@ -118,6 +118,16 @@ class TimeReading:
                 if entries := await self.read(missed):
                     yield entries
 
+    async def everywhere(
+        self, kind: EntryKind, params: Mapping[str, str], act: str
+    ) -> AsyncIterator[tuple[list[Entry], Listing]]:
+        """Yield the entries of a kind in all projects, page by page, with the page itself.
+
+        Their approvers are user ids yet, as nobody asks for names in bulk.
+        """
+        async for page in self.pages(COLLECTIONS[kind].path, params, act):
+            yield await self._entries(kind, page), page
+
     async def _on_changed_submissions(
         self, kind: EntryKind, collection: _Collection, filters: Mapping[str, str]
     ) -> list[EntryRef]:
@@ -127,6 +137,16 @@ class TimeReading:
             for row in page.rows:
                 refs += [EntryRef(kind=kind, id=id_) for id_ in _ids(row, collection.ids)]
         return list(dict.fromkeys(refs))
+
+    async def work_page(
+        self, kind: EntryKind, params: Mapping[str, str]
+    ) -> tuple[tuple[Entry, ...], int, int]:
+        """Return one page of entries, how many rows it has, and how many there are in all."""
+        collection = COLLECTIONS[kind]
+        asked = {"include": collection.include, **params}
+        page = await self._page(collection.path, asked, "list approved work")
+        entries = await self._entries(kind, page)
+        return await self._approvers.named(entries), len(page.rows), page.count
 
     async def of_submission(self, subject_type: str, subject_id: str) -> tuple[Entry, ...]:
         """Return the entries of a timesheet or expense report, or the one entry that is named."""

@@ -22,6 +22,7 @@ from adapters.netsuite.checks import ConnectionCheck
 from adapters.netsuite.config import NetSuiteConfig
 from adapters.netsuite.costs import Costs
 from adapters.netsuite.credits import Credits
+from adapters.netsuite.extracts import Listings
 from adapters.netsuite.invoices import Invoices
 from adapters.netsuite.periods import Periods
 from adapters.netsuite.records import RecordService, checked_id, refused
@@ -57,8 +58,8 @@ RELATIONSHIP: Final = "customerSubsidiaryRelationship"
 EXPANDED: Final = {"expandSubResources": "true"}
 
 
-class NetSuite:
-    """One NetSuite account as an `Erp` and as `Invoicing`."""
+class NetSuite(Listings):
+    """One NetSuite account as an `Erp` and as `Invoicing`; it is listed as `Extracts`."""
 
     def __init__(
         self,

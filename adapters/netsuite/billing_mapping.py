@@ -39,11 +39,11 @@ def period_query(since: date, until: date | None) -> str:
 
     Those that begin after `until` are left out. Quarters, years and adjustment periods are too.
     """
-    begins = f"AND startdate <= {_day(until)} " if until is not None else ""
+    begins = f"AND startdate <= {day_literal(until)} " if until is not None else ""
     return (
         f"SELECT id, periodname, startdate, enddate, {', '.join(LOCKS)} FROM accountingperiod "  # noqa: S608 - dates only
         f"WHERE isquarter = 'F' AND isyear = 'F' AND isadjust = 'F' {begins}"
-        f"AND enddate >= {_day(since)} ORDER BY startdate"
+        f"AND enddate >= {day_literal(since)} ORDER BY startdate"
     )
 
 
@@ -66,7 +66,8 @@ def rate_query(currencies: Iterable[str], since: date, until: date) -> str:
     return (
         "SELECT id, transactioncurrency, basecurrency, exchangerate, effectivedate "  # noqa: S608 - checked ids
         f"FROM currencyrate WHERE transactioncurrency IN ({ids}) AND basecurrency IN ({ids}) "
-        f"AND effectivedate >= {_day(since)} AND effectivedate <= {_day(until)} ORDER BY id"
+        f"AND effectivedate >= {day_literal(since)} "
+        f"AND effectivedate <= {day_literal(until)} ORDER BY id"
     )
 
 
@@ -200,7 +201,8 @@ def day_from(row: Row, name: str, config: NetSuiteConfig) -> date:
     )
 
 
-def _day(value: date) -> str:
+def day_literal(value: date) -> str:
+    """Return the SuiteQL for a day."""
     return f"TO_DATE('{value.isoformat()}', 'YYYY-MM-DD')"
 
 

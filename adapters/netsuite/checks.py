@@ -10,6 +10,7 @@ from adapters.netsuite import (
     billing_mapping,
     cost_mapping,
     credit_mapping,
+    extract_queries,
     invoice_mapping,
     mapping,
 )
@@ -154,6 +155,8 @@ class ConnectionCheck:
         for query in invoice_mapping.changed_queries(datetime.now(UTC), self._config):
             await ask(query, "look for changed invoices")
         await ask(credit_mapping.credited_query("0", (), self._config), "look for credits")
+        for query in extract_queries.every_query(self._config):
+            await ask(query, "list what is there")
         rows = await ask(billing_mapping.period_query(today, today), "read accounting periods")
         periods = [billing_mapping.period_from(row, self._config) for row in rows]
         if not periods:

@@ -1,10 +1,10 @@
 """What an administrator says about a NetSuite account: host, sign-in, and its own record ids."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from adapters.settings import Strict, VendorSettings
 from canonical.provisioning import BillingType
@@ -66,6 +66,26 @@ class VoidScript(Strict):
     deploy: str = Field(pattern=SCRIPT)
 
 
+class DeliveryField(Strict):
+    """The body field of invoices that says whether they reached the client.
+
+    With the SuiteApp Electronic Invoicing that is the e-document status, or the network's, in
+    `custbody_ei_network_status` (Oracle's help, E-Document Network Status). The values are lists of
+    the account; those named neither here nor there say nothing.
+    """
+
+    field: str = Field("custbody_psg_ei_status", pattern=r"^custbody[a-z0-9_]{1,60}$")
+    transmitted: frozenset[str] = frozenset({"Sent"})
+    """Names or internal ids of the values of an invoice that reached the client's side."""
+    rejected: frozenset[str] = frozenset({"Sending Failed"})
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if both := self.transmitted & self.rejected:
+            raise ValueError(f"{sorted(both)[0]!r} is both transmitted and rejected")
+        return self
+
+
 class NetSuiteConfig(VendorSettings):
     """One NetSuite account. Ids are internal ids: account data, read them off the lists."""
 
@@ -112,6 +132,8 @@ class NetSuiteConfig(VendorSettings):
     withholding_items: frozenset[str] = frozenset()
     void_script: VoidScript | None = None
     """Without it nothing is voided: REST has no such act (vendor page, 1)."""
+    delivery: DeliveryField | None = None
+    """None: the account does not say; a person does."""
     time_zone: str = "UTC"
     """In which SuiteQL shows times: that of the integration's user (unverified)."""
 

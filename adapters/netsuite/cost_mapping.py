@@ -154,6 +154,11 @@ def reversal_id(external_id: str) -> str:
     return f"{external_id}{REVERSAL_SUFFIX}"
 
 
+def is_reversal(external_id: str) -> bool:
+    """Return whether this is the external id of a reversal; no key of ours ends like that."""
+    return external_id.endswith(REVERSAL_SUFFIX)
+
+
 def reversal_body(row: Row, on: date) -> dict[str, object]:
     """Return time that takes back posted time: the same hours, negative (unverified)."""
     body: dict[str, object] = {

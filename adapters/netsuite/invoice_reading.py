@@ -7,7 +7,7 @@ invoice and line). Unverified: `taxDetails` and its fields, and which of code an
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from adapters.errors import ContractBroken
 from adapters.netsuite.billing_mapping import currency_code, day_from, number_of, text_of
@@ -16,6 +16,7 @@ from adapters.netsuite.mapping import Row, lines
 from canonical.invoicing import (
     Application,
     ApplicationKind,
+    Delivery,
     Invoice,
     InvoiceStatus,
     IssuedLine,
@@ -72,6 +73,7 @@ def invoice_from(
         period=reference(body, "postingPeriod", "refName") if issued else "",
         client_id=reference(body, "entity"),
         client_po=text_of(body, "otherRefNum"),
+        **_delivery_of(body, config),
         changed_at=_moment_of(body, "lastModifiedDate"),
     )
 
@@ -102,6 +104,21 @@ def is_projects(body: Row) -> bool:
         for link in (links if isinstance(links, list) else [])
         if isinstance(link, Mapping)
     )
+
+
+def _delivery_of(body: Row, config: NetSuiteConfig) -> dict[str, Any]:
+    """Return what the account's field says of the delivery; a list's value by name, else by id."""
+    if config.delivery is None:
+        return {}
+    field = config.delivery.field
+    words = [word for part in ("refName", "id") if (word := reference(body, field, part))]
+    for delivery, named in (
+        (Delivery.REJECTED, config.delivery.rejected),
+        (Delivery.TRANSMITTED, config.delivery.transmitted),
+    ):
+        if named & set(words):
+            return {"delivery": delivery, "delivery_word": words[0]}
+    return {}
 
 
 def _issued_lines(

@@ -19,6 +19,7 @@ from adapters.ports import Check
 from adapters.salesforce import client as wire
 from adapters.salesforce import finances
 from adapters.salesforce.config import SalesforceConfig
+from adapters.salesforce.extracts import Listings
 from adapters.salesforce.mapping import (
     ID_PATTERN,
     TEXT_MAX,
@@ -32,6 +33,7 @@ from adapters.salesforce.mapping import (
     links_to,
     milestones_query,
 )
+from adapters.salesforce.sources import OpportunitySource
 from canonical.deal import Deal, DealLinks
 from canonical.invoicing import BillingHold, DealFinances
 from canonical.records import RecordRef
@@ -41,7 +43,7 @@ NO_DEAL: Final = "006000000000000"
 NO_CLIENT: Final = "001000000000000"
 
 
-class Salesforce:
+class Salesforce(OpportunitySource, Listings):
     """One Salesforce org as a `Crm`."""
 
     def __init__(self, connection: str, config: SalesforceConfig, http: VendorHttp) -> None:

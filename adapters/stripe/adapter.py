@@ -22,6 +22,7 @@ from adapters.stripe.checks import ConnectionCheck
 from adapters.stripe.config import StripeConfig
 from adapters.stripe.credits import Credits
 from adapters.stripe.customers import Customers
+from adapters.stripe.extracts import Listings
 from adapters.stripe.invoices import Invoices
 from adapters.stripe.objects import Objects
 from canonical.ids import ExternalId
@@ -39,8 +40,8 @@ from canonical.invoicing import (
 from canonical.records import RecordRef, UndoReceipt
 
 
-class Stripe:
-    """One Stripe account as a `BillingEngine`."""
+class Stripe(Listings):
+    """One Stripe account as a `BillingEngine`; what it holds is listed as `Extracts`."""
 
     def __init__(
         self,

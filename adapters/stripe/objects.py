@@ -3,7 +3,7 @@
 Sources: vendor page sections 2 (idempotency), 4 (lists, search), 5.1 (deleted customers).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 from adapters.errors import (
@@ -25,7 +25,7 @@ from canonical.records import UndoReceipt, UndoResult
 
 PAGE: Final = 100
 """Rows of one answer at most (section 4)."""
-PAGES_MAX: Final = 1000
+PAGES_MAX: Final = 10_000
 KEYS_MAX: Final = 20
 """Idempotency keys of one write: each stored failure of Stripe's own spends one for 24 hours."""
 
@@ -70,14 +70,19 @@ class Objects:
         Raises:
             ContractBroken: the pages never end.
         """
-        rows: list[Row] = []
+        return [row async for page in self.pages(path, act, filters) for row in page]
+
+    async def pages(
+        self, path: str, act: str, filters: Mapping[str, str | int]
+    ) -> AsyncIterator[list[Row]]:
+        """Yield the pages of a list, one at a time, newest first; raises as `all` does."""
         after: dict[str, str] = {}
         for _ in range(PAGES_MAX):
             page = await self.read(path, act, {"limit": PAGE, **filters, **after})
             new = rows_of(page)
-            rows += new
+            yield new
             if page.get("has_more") is not True:
-                return rows
+                return
             if not new or id_of(new[-1]) == after.get("starting_after"):
                 break
             after = {"starting_after": id_of(new[-1])}

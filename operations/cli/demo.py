@@ -15,6 +15,7 @@ from embedded.options import DIRECTORY, StackInfo, StackOptions
 from embedded.ports import PORT_BASE
 from embedded.stack import StackError, down, load, up_detached
 from operations.cli.demo_invoice import Invoiced
+from operations.cli.demo_reconcile import Gap
 from operations.cli.demo_story import Deal, Story, play
 from operations.cli.demo_week import Week
 from operations.cli.items import show_items
@@ -129,6 +130,8 @@ def _show(story: Story, info: StackInfo, times: tuple[float, float, float], *, k
     say("")
     _show_invoice(story.invoiced)
     say("")
+    _show_gap(story.gap)
+    say("")
     say("Still waiting for a person", style="bold")
     links = story.links if keep else [""] * len(story.waiting)
     show_items(story.waiting, links, as_="olivia")
@@ -172,6 +175,19 @@ def _show_invoice(invoiced: Invoiced) -> None:
     say(f"starter.py trace {invoiced.number}   starter.py queue show {invoiced.draft}")
 
 
+def _show_gap(gap: Gap) -> None:
+    say(f"What no message told, found by reconciling {gap.scope}", style="bold")
+    say(f"lost        {gap.lost}: approved in Kantata, its message went missing", style="yellow")
+    for each in gap.found:
+        say(f"found       among {gap.compared} records: {each}")
+    for each in gap.mended:
+        say(f"mended      {each}: {gap.billed}")
+    clean = gap.again == 0 and gap.closed == len(gap.found)
+    text = "all agrees, the finding is closed" if clean else f"STILL {gap.again} FOUND"
+    say(f"run again   {text}", style="green" if clean else "red")
+    say(f"starter.py reconcile run {gap.scope} --heal   starter.py reconcile list --closed")
+
+
 def _deal(deal: Deal) -> tuple[object, ...]:
     return short(deal.name, NAME_LENGTH), deal.what, deal.outcome, f"{deal.seconds:.0f}"
 
@@ -192,6 +208,7 @@ def told_as_json(
         "waiting": list(story.waiting),
         "week": story.week,
         "invoiced": story.invoiced,
+        "reconciled": story.gap,
         "seconds": {"start": times[0], "deals": times[1], "total": times[2]},
         "config": str(info.config) if keep else None,
         "web_ui": info.addresses["temporal_ui"] if keep else None,

@@ -17,6 +17,7 @@ from canonical.saga import SagaResult, Verb, WorkItem
 from embedded.configuration import ACCOUNT
 from embedded.options import StackInfo
 from operations.cli.demo_invoice import Invoiced, invoice_week
+from operations.cli.demo_reconcile import Gap, reconcile_gap
 from operations.cli.demo_week import Week, bill_week
 from operations.composition import Office, open_office
 from simulators.kit.control import Control
@@ -70,6 +71,7 @@ class Story(BaseModel):
     """Of `waiting`, in the Web UI."""
     week: Week
     invoiced: Invoiced
+    gap: Gap
 
 
 async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
@@ -87,11 +89,14 @@ async def play(info: StackInfo, tell: Callable[[str], None]) -> Story:
         week = await bill_week(office, control, *mixed)
         tell("invoicing the week")
         paid = await invoice_week(office, control, week.project_id)
+        tell("losing a message, and reconciling")
+        gap = await reconcile_gap(office, control, week.project_id)
         waiting = [stage.named(item) for item in await office.sagas.stuck()]
         return Story(
             deals=deals,
             week=week,
             invoiced=paid,
+            gap=gap,
             records=await stage.made(),
             waiting=waiting,
             links=[office.sagas.deep_link(item.workflow_id) for item in waiting],

@@ -95,7 +95,7 @@ async def bill_week(office: Office, control: Control, deal_id: str, name: str) -
     bundle = load_policies(office.config)
     (engagement, *_) = await engaged(office.store, office.psa, project, bundle)
     logged = await _log(control, project, engagement)
-    await _approve(control, project, logged)
+    await approve(control, project, logged)
     period = await until(lambda: _heard(office, project, len(logged)), f"the feed of {saga}")
     await office.billing.run(project, by="olivia")
     run = billing_run_id(office.psa, project, period, 1)
@@ -139,7 +139,7 @@ async def _log(control: Control, project: str, engagement: Engagement) -> dict[E
     return found
 
 
-async def _approve(control: Control, project: str, logged: dict[EntryRef, Work]) -> None:
+async def approve(control: Control, project: str, logged: dict[EntryRef, Work]) -> None:
     """Submit each person's timesheet and expense report, and approve it."""
     sheets: dict[tuple[str, str], list[str]] = {}
     for ref, work in logged.items():
@@ -195,7 +195,7 @@ async def _told(
     run: tuple[str, str],
     logged: dict[EntryRef, Work],
 ) -> Week:
-    entries = [await _billed(office, ref, work) for ref, work in logged.items()]
+    entries = [await billed(office, ref, work) for ref, work in logged.items()]
     rows = await office.store.subledger.conservation(project[0])
     to_bill = sum((row.placed.get(Disposition.TO_BILL, Decimal(0)) for row in rows), Decimal(0))
     charges = sum(
@@ -220,7 +220,8 @@ async def _told(
     )
 
 
-async def _billed(office: Office, ref: EntryRef, work: Work) -> Billed:
+async def billed(office: Office, ref: EntryRef, work: Work) -> Billed:
+    """Return what became of an entry, by the subledger."""
     traced = await office.store.subledger.trace(office.psa, ref)
     held = [hold for hold in traced.holds if hold.released_at is None]
     return Billed(

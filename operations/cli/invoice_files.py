@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from canonical.money import Money
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, progress, say, show_json
 from operations.composition import Office, load_policies, open_office
@@ -15,10 +16,14 @@ from operations.documents.verify import verify
 from operations.invoice_files import InvoiceFiles
 from operations.people import check_role
 from operations.way_back import WayBack, WayFinder, subject_of
+from store.credits import CreditStanding
 
 invoice_files_app = typer.Typer(no_args_is_help=True, help="The files of issued invoices.")
 
 InvoiceId = Annotated[str, typer.Argument(help="An invoice's number, or <connection>/<id>.")]
+PrintedId = Annotated[
+    str, typer.Argument(help="Number of an invoice or a credit note, CONNECTION/ID, or credit id.")
+]
 Template = Annotated[Path | None, typer.Option("--template", help="The firm's own layout (.typ).")]
 PdfFile = Annotated[Path, typer.Option("-o", "--output", help="File to write; is replaced.")]
 LOOKERS = {"viewer", "operator", "finance", "controller", "admin"}
@@ -34,7 +39,7 @@ def files_of(office: Office) -> InvoiceFiles:
 @invoice_files_app.command("pdf", epilog="Example: starter.py invoice pdf INV-10077 -o INV.pdf")
 @command
 async def invoice_pdf(
-    invoice: InvoiceId,
+    invoice: PrintedId,
     output: PdfFile,
     template: Template = None,
     config: Config = None,
@@ -42,10 +47,16 @@ async def invoice_pdf(
 ) -> None:
     """Write an issued invoice as PDF: lines, tax as read back, timesheets, where each comes from.
 
+    Of a credit note, by its number or the credit's id: its lines with their reasons.
+
     The issuing system's own print is what the client got; this one shows what is behind it.
     """
     async with open_office(config) as office:
         files = files_of(office)
+        credit = await office.invoices.find_note(invoice)
+        if credit is not None:
+            await _write_note(office, credit, output, template, as_json=as_json)
+            return
         way = await files.way(await office.invoices.find(invoice))
         await _write_pdf(files, way, output, template, as_json=as_json)
 
@@ -130,13 +141,35 @@ async def _write_pdf(
     _tell_pdf(way, output, rendered, as_json=as_json)
 
 
+async def _write_note(
+    office: Office,
+    credit: CreditStanding,
+    output: Path,
+    template: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    files, record = files_of(office), credit.credit.invoice
+    way = await files.way(await office.store.invoices.get(record.system, record.id))
+    rendered = await files.credit_note(way, credit, template)
+    await _written(output, rendered.pdf)
+    named = credit.note_number or credit.note_id
+    _tell_written(output, named, credit.credit.net, rendered, as_json=as_json)
+
+
 def _tell_pdf(way: WayBack, output: Path, rendered: Rendered, *, as_json: bool) -> None:
     named = (way.invoice.number if way.invoice else "") or way.draft.id
+    _tell_written(output, named, way.net, rendered, as_json=as_json)
+
+
+def _tell_written(
+    output: Path, named: str, net: Money, rendered: Rendered, *, as_json: bool
+) -> None:
     if as_json:
-        told = {"file": str(output), "of": named, "net": way.net, "bytes": len(rendered.pdf)}
+        told = {"file": str(output), "of": named, "net": net, "bytes": len(rendered.pdf)}
         show_json({**told, "archival": rendered.archival, "flaw": rendered.flaw})
         return
-    say(f"written  {output}: {named}, net {way.net}")
+    say(f"written  {output}: {named}, net {net}")
     if rendered.flaw:
         say(f"  no PDF/A: {rendered.flaw}", style="yellow")
 

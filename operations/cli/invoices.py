@@ -10,8 +10,11 @@ from canonical.credit_invoice import CreditAnswer, CreditedAmount, CreditVerb
 from canonical.invoicing import CreditReason
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
+from canonical.saga import WorkItemKind
 from operations.cli.days import day_of
+from operations.cli.invoice_delivery import invoice_delivery_app
 from operations.cli.invoice_files import invoice_files_app
+from operations.cli.items import suggestion
 from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, progress, say, short, show_json, show_table
 from operations.composition import open_office
@@ -22,6 +25,7 @@ invoice_app = typer.Typer(
     no_args_is_help=True, help="Issued invoices: look, credit, dispute, explain, print, prove."
 )
 invoice_app.add_typer(invoice_files_app)
+invoice_app.add_typer(invoice_delivery_app)
 
 InvoiceId = Annotated[str, typer.Argument(help="An invoice's number, or CONNECTION/ID.")]
 CreditId = Annotated[
@@ -205,6 +209,22 @@ async def invoice_explain(
     say(f"explained  {standing.note_number or standing.note_id}: {standing.credit.net} net")
 
 
+@invoice_app.command(
+    "accept-tax",
+    epilog="Example: starter.py invoice accept-tax INV-1004 "
+    '--because "exempt since May" --as ines.duarte',
+)
+@command
+async def invoice_accept_tax(
+    invoice: InvoiceId, because: Because, by: By, config: Config = None, as_json: Json = False
+) -> None:
+    """Accept a tax that the issuing system made otherwise than expected; closes its work item."""
+    async with open_office(config) as office:
+        found = await office.invoices.find(invoice)
+        await office.invoices.accept_tax(found, because=because, by=by)
+    _done(found, f"accepted  {found.tax} of tax on {found.number}", as_json=as_json)
+
+
 def _amounts(pairs: list[str] | tuple[()], invoice: TrackedInvoice) -> tuple[CreditedAmount, ...]:
     return tuple(_amount(pair, invoice.currency) for pair in pairs)
 
@@ -248,6 +268,9 @@ def _show(file: InvoiceFile) -> None:
     say(f"record    {invoice.record.system}/{invoice.record.id}")
     say(f"client    {invoice.client_id}, billed by {invoice.legal_entity}")
     say(f"dated     {invoice.on}, due {invoice.due or 'as agreed'}")
+    if invoice.delivery:
+        words = invoice.delivery.value.replace("_", " ")
+        say(f"delivery  {words}: {invoice.delivery_because}")
     if invoice.disputed:
         say(f"disputed  {invoice.disputed}", style="yellow")
     rows = (
@@ -278,6 +301,10 @@ def _show(file: InvoiceFile) -> None:
         say(f"waits     credit {name} of {each.amount} has no reason", style="yellow")
         call = f"starter.py invoice explain {invoice.number} {name}"
         say(f"          {call} --reason REASON --as NAME")
+    for item in file.waits:
+        if item.kind is WorkItemKind.DIFFERENCE:
+            say(f"waits     its tax is off by {item.amount}", style="yellow")
+            say(f"          {suggestion(item)}")
 
 
 def _row(standing: CreditStanding) -> tuple[object, ...]:

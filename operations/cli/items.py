@@ -1,12 +1,12 @@
 """Work items as people read them: what is stuck, why, and the command that a person would type."""
 
 import textwrap
+from collections.abc import Sequence
 
-from canonical.failures import FailureKind
-from canonical.saga import WorkItem, WorkItemKind
+from canonical.saga import WorkItem
+from canonical.worklist import Work
 from operations.cli.output import OUT, WIDTH, say, short
-from policies.corrections import CORRECTABLE
-from store.inbox import event_of
+from operations.worklist import Listed, likely, work_of
 
 TITLE_LENGTH = 80
 CANDIDATES_MAX = 10
@@ -59,17 +59,47 @@ def _lines(item: WorkItem) -> list[tuple[str, str]]:
 
 def suggestion(item: WorkItem, as_: str = "NAME") -> str:
     """Return the command that most likely helps; words in capitals are for the person to fill."""
-    start = f"starter.py resolve {item.id}"
-    failure = item.failure
-    if item.kind is WorkItemKind.GATE:
-        return f"starter.py approve {item.id} --as {as_}"
-    if item.kind is WorkItemKind.DEAD_LETTER:
-        return f"starter.py events replay {event_of(item.id)}"
-    if item.kind is WorkItemKind.NATIVE_CREDIT:
-        invoice, credit = item.key.removeprefix("invoice/").rsplit("/", 1)
-        return f"starter.py invoice explain {invoice} {credit} --reason REASON --as {as_}"
-    if failure.candidates:
-        return f"{start} adopt --record {failure.candidates[0].record.id} --as {as_}"
-    if failure.field in CORRECTABLE and failure.kind is FailureKind.REJECTED:
-        return f"{start} retry --set {failure.field}=VALUE --as {as_}"
-    return f"{start} retry --as {as_}"
+    return likely(work_of(item), as_)
+
+
+def show_work(listed: Sequence[Listed], *, everything: bool = False) -> None:
+    """Print each piece of work as a block; with everything that can be done about it, or one."""
+    if not listed:
+        say("Nothing waits for a person.")
+    for each in listed:
+        work = each.work
+        amount = str(work.amount) if work.amount else ""
+        say("")
+        title = short(work.title, TITLE_LENGTH) or work.workflow_id or work.project_code
+        say(" · ".join(filter(None, (work.id, title, amount))), style="bold")
+        for name, text in _told(work):
+            head = f"  {name:<{NAME_WIDTH}}"
+            say(textwrap.fill(head + text, min(OUT.width, WIDTH), subsequent_indent=INDENT))
+        for action in each.actions if everything else each.actions[:1]:
+            say(f"  {'type':<{NAME_WIDTH}}{action}", style="cyan")
+        if each.link:
+            say(f"  {'look':<{NAME_WIDTH}}{each.link}")
+
+
+def _told(work: Work) -> list[tuple[str, str]]:
+    place = f" in {work.connection}" if work.connection else ""
+    about = (
+        f"client {work.client_id}" if work.client_id else "",
+        f"project {work.project_code}" if work.project_code else "",
+        ", ".join(work.legal_entities),
+    )
+    lines = [
+        ("waits at", f"{work.step or work.kind}{place}"),
+        ("why", f"{work.reason}: {work.message}"),
+        ("about", ", ".join(filter(None, about))),
+    ]
+    if work.field:
+        where = f" in {work.field_owner}, then retry" if work.field_owner else ""
+        lines.append(("correct", f"{work.field}{where}"))
+    for candidate in work.candidates[:CANDIDATES_MAX]:
+        what = (candidate.name, candidate.tax_id, candidate.country, candidate.matched_by)
+        lines.append(("candidate", f"{candidate.record.id}: {', '.join(filter(None, what))}"))
+    late = ", escalated" if work.escalated else ""
+    until = f"answer by {work.respond_by:%Y-%m-%d %H:%M} UTC{late}"
+    lines += [("since", f"{work.opened_at:%Y-%m-%d %H:%M}, {until}"), ("owner", work.owner)]
+    return [(name, text) for name, text in lines if text]

@@ -26,6 +26,7 @@ from operations.cli.options import Config, Json
 from operations.cli.output import command, fail, progress, say, short, show_json, show_table
 from operations.composition import Office, open_office
 from operations.queue import PREFIX, Acted
+from policies.queue_lines import proposals
 
 queue_app = typer.Typer(no_args_is_help=True, help="Drafts of invoices: review and release them.")
 
@@ -60,10 +61,12 @@ async def queue_list(
             len(draft.live_lines),
             draft.content_hash[:12],
             "; ".join(draft.problems) or draft.returned,
+            "; ".join((*draft.warnings, *proposals(draft))),
         )
         for draft in drafts
     )
-    show_table("Drafts", ("draft", "state", "net", "lines", "hash", "blocked by"), rows)
+    header = ("draft", "state", "net", "lines", "hash", "blocked by", "to know")
+    show_table("Drafts", header, rows)
 
 
 @queue_app.command("show", epilog="Example: starter.py queue show project-5001/2026-11/1")
@@ -303,6 +306,10 @@ def _show(draft: Draft) -> None:
     say(f"net {draft.net}, tax (estimated) {draft.expected_tax}, gross {draft.gross}")
     for problem in draft.problems:
         say(f"blocked   {problem}", style="yellow")
+    for warning in draft.warnings:
+        say(f"know      {warning}", style="yellow")
+    for proposal in proposals(draft):
+        say(f"proposed  {proposal}", style="yellow")
     if draft.returned:
         say(f"returned  {draft.returned}", style="yellow")
 

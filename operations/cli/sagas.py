@@ -8,9 +8,11 @@ import typer
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from canonical.saga import Outcome, SagaResult, StepReport, Sweep
+from canonical.worklist import WorkFilter
 from operations.cli.items import show_items
 from operations.cli.options import Config, Json, Saga
 from operations.cli.output import command, fail, progress, say, short, show_json, show_table
+from operations.cli.work import show_clusters
 from operations.composition import Office, open_office
 from operations.sagas import SagaDesk
 from workflows.opportunity_to_project import OpportunityToProject
@@ -136,9 +138,21 @@ def _step(step: StepReport) -> tuple[object, ...]:
 
 
 @command
-async def stuck(config: Config = None, as_json: Json = False) -> None:
-    """List what waits for a person, the most urgent first, and what would likely help."""
+async def stuck(
+    clusters: Annotated[
+        bool, typer.Option("--clusters", help="By cause, with the money at risk.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """List what waits for a person, the most urgent first, and what would likely help.
+
+    With --clusters by cause; `work list` has held entries and residue too, filters and owners.
+    """
     async with open_office(config) as office:
+        if clusters:
+            show_clusters(await office.worklist.clusters(WorkFilter()), as_json=as_json)
+            return
         items = await office.sagas.stuck()
         links = [office.sagas.deep_link(item.workflow_id) for item in items]
         if as_json:

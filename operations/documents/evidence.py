@@ -24,6 +24,7 @@ from canonical.model import CanonicalModel
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 RECORDS: Final = "approved-records/"
+READ_BACK: Final = "erp-read-back.json"
 ZIP_EPOCH: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """ZIP knows no earlier time (APPNOTE 4.4.6, MS-DOS date)."""
 
@@ -111,7 +112,7 @@ def _members(evidence: InvoiceEvidence, pdf: bytes) -> list[tuple[str, bytes]]:
             for number, record in enumerate(records, 1)
         ),
         *((name, _json_list(models)) for name, models in lists),
-        ("erp-read-back.json", _json(evidence.read_back)),
+        (READ_BACK, _json(evidence.read_back)),
         ("vendor-calls.jsonl", _json_lines(evidence.vendor_calls)),
         ("audit.jsonl", _json_lines(evidence.audit)),
     ]
@@ -136,6 +137,8 @@ def _missing(evidence: InvoiceEvidence) -> Iterable[str]:
         yield "what was released is not this draft: their hashes differ"
     if evidence.read_back is None:
         yield "it has not been read back from the ERP"
+    elif not evidence.read_back.body:
+        yield "the ERP's answer was not kept when it was read back"
     if any(tax.final is None for tax in evidence.tax):
         yield "tax is an estimate"
     known = {person.id for person in evidence.people}

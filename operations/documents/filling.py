@@ -28,7 +28,7 @@ from canonical.provisioning import contract_value
 from canonical.rating import Rated
 from operations.documents.labels import LABELS, labels
 from operations.way_back import WayBack, WayLine, name_of
-from policies.schema import LegalEntity, Policies
+from policies.schema import Policies
 from store.finances import TracedBill
 
 DEFAULT_LOCALE: Final = "en_US"
@@ -48,7 +48,7 @@ def document_of(way: WayBack, policies: Policies) -> InvoiceDocument:
     entity = policies.legal_entities.get(draft.legal_entity)
     tax = invoice.tax if invoice else draft.expected_tax
     return InvoiceDocument(
-        seller=_seller(entity, draft.legal_entity),
+        seller=seller_of(policies, draft.legal_entity),
         bill_to=bill_to,
         draft=draft.id,
         number=invoice.number if invoice else "",
@@ -113,7 +113,9 @@ def _exists(name: str) -> bool:
     return True
 
 
-def _seller(entity: LegalEntity | None, code: str) -> Party:
+def seller_of(policies: Policies, code: str) -> Party:
+    """Return the legal entity that bills; one that the policies do not know by its code alone."""
+    entity = policies.legal_entities.get(code)
     if entity is None:
         return Party(name=code)
     written = entity.address.model_dump() if entity.address else {}

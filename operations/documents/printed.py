@@ -51,6 +51,8 @@ class PrintedLine(BaseModel):
 
     number: str
     narrative: str
+    reason: str = ""
+    """In words; of a credit note's line."""
     quantity: str
     unit_price: str
     net: str
@@ -232,6 +234,7 @@ class _Printer:
         return PrintedLine(
             number=number,
             narrative=_text(line.narrative),
+            reason=_text(self._labels.get(f"reason_{line.reason}", line.reason)),
             quantity=_text(quantity.strip()),
             unit_price="" if line.unit_price is None else self._rate(line.unit_price),
             net=self._amount(line.net.amount),

@@ -18,6 +18,7 @@ from canonical.evidence import (
     InvoiceEvidence,
     Release,
 )
+from canonical.invoicing import Invoice
 from canonical.lifecycle import TrackedInvoice
 from canonical.money import Money
 from canonical.provisioning import contract_value
@@ -25,6 +26,7 @@ from canonical.rating import ExchangeRate
 from operations.documents.filling import billed, client_of, line_id
 from operations.way_back import WayBack, WayLine
 from store.finances import TracedBill
+from store.invoice_evidence import ReadBackKept
 
 
 def evidence_of(
@@ -32,10 +34,12 @@ def evidence_of(
     at: datetime,
     audit: Iterable[AuditFact],
     roles: Mapping[str, frozenset[str]],
+    kept: ReadBackKept | None = None,
 ) -> InvoiceEvidence:
     """Return all that the store knows of an invoice, or of a draft, gathered at a time.
 
-    `roles` says what the people of this installation may do, by name.
+    `roles` says what the people of this installation may do, by name; `kept` is the invoice as it
+    was read back.
     """
     draft, invoice = way.draft, way.invoice
     bills = [bill for line in way.lines for bill in line.bills]
@@ -54,7 +58,7 @@ def evidence_of(
         tax=tuple(_taxes(way, client_of(way))),
         milestones=tuple(_milestones(way)),
         lines=tuple(_line(place, line) for place, line in enumerate(way.lines)),
-        read_back=_read_back(invoice) if invoice else None,
+        read_back=_as_read(kept) if kept else _as_tracked(invoice) if invoice else None,
         vendor_calls=tuple(
             sorted((call for saga in way.sagas for call in saga.calls), key=lambda call: call.at)
         ),
@@ -175,7 +179,24 @@ def _line(place: int, line: WayLine) -> EvidenceLine:
     )
 
 
-def _read_back(invoice: TrackedInvoice) -> ErpReadBack:
+def _as_read(kept: ReadBackKept) -> ErpReadBack:
+    invoice = Invoice.model_validate_json(kept.body)
+    return ErpReadBack(
+        record=invoice.record,
+        at=kept.at,
+        number=invoice.number,
+        on=invoice.on,
+        posting_period=invoice.period,
+        net=invoice.net,
+        tax=invoice.tax,
+        gross=invoice.gross,
+        lines=invoice.lines,
+        body=kept.body,
+    )
+
+
+def _as_tracked(invoice: TrackedInvoice) -> ErpReadBack:
+    """Return what is known of an invoice whose answer was not kept."""
     return ErpReadBack(
         record=invoice.record,
         at=invoice.seen_at,

@@ -5,6 +5,7 @@ is too large to be evidence is refused before it is read.
 """
 
 import hashlib
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,20 +16,27 @@ from typing import Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from canonical.entries import Entry
-from canonical.evidence import AuditFact, EvidenceLine
+from canonical.evidence import AuditFact, ErpReadBack, EvidenceLine
+from canonical.invoicing import Invoice
 from canonical.provisioning import contract_value
 from operations.documents.evidence import (
     MANIFEST,
+    READ_BACK,
     RECORDS,
     SCHEMA_VERSION,
     Manifest,
     no_record,
 )
+from store.invoice_evidence import digest_of
 
 MEMBER_MAX: Final = 256 * 1024 * 1024
 """Bytes; a year of a large project's calls is a tenth of it."""
 
 LINES: Final = TypeAdapter(tuple[EvidenceLine, ...])
+READ: Final[TypeAdapter[ErpReadBack | None]] = TypeAdapter(ErpReadBack | None)
+POSTED: Final = "posted"
+READ_BACK_DIGEST: Final = "read_back"
+"""The act of the audit trail that has the digest, and what it is called there."""
 
 
 class Verification(BaseModel):
@@ -154,8 +162,28 @@ def _contradictions(sound: dict[str, bytes], manifest: Manifest) -> Iterator[str
             total = contract_value(tuple(part.amount for part in line.parts), line.net.currency)
             if total != line.net:
                 yield f"lines.json: line {line.line} is {line.net}, its parts sum to {total}"
-    acts = sound.get("audit.jsonl", b"").splitlines()
-    yield from _broken_chain(tuple(AuditFact.model_validate_json(act) for act in acts))
+    rows = sound.get("audit.jsonl", b"").splitlines()
+    acts = tuple(AuditFact.model_validate_json(row) for row in rows)
+    yield from _broken_chain(acts)
+    if READ_BACK in sound:
+        yield from _of_read_back(sound[READ_BACK], acts)
+
+
+def _of_read_back(data: bytes, acts: tuple[AuditFact, ...]) -> Iterator[str]:
+    """Yield where the invoice as read is not what the audit trail says was read.
+
+    The digest was put into the trail, whose acts are chained, when the posting read it back.
+    """
+    back = READ.validate_json(data)
+    if back is None or not back.body:
+        return
+    digests = {json.loads(act.data_json).get(READ_BACK_DIGEST) for act in acts if act.act == POSTED}
+    if digest_of(back.body) not in digests:
+        yield f"{READ_BACK}: its body is not what the audit trail says was read"
+    said = Invoice.model_validate_json(back.body)
+    for name in ("record", "number", "on", "net", "tax", "gross", "lines"):
+        if getattr(said, name) != getattr(back, name):
+            yield f"{READ_BACK}: its {name} is not that of its body"
 
 
 def _broken_chain(acts: tuple[AuditFact, ...]) -> Iterator[str]:

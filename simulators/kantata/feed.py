@@ -60,11 +60,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How rows arrive: each `duplicate` times more, in any order, `delay_seconds` late."""
+    """How rows arrive: each `duplicate` times more, in any order, `delay_seconds` late or never."""
 
     duplicate: int = 0
     shuffle: bool = False
     delay_seconds: float = 0.0
+    lost: bool = False
+    """Nothing is written: changes that no reader of the feed ever hears of."""
 
 
 def change_of(
@@ -91,7 +93,7 @@ def change_of(
 
 def publish(account: Account, changes: Sequence[Change]) -> None:
     """Add changes to the feed, and drop what is older than nine days."""
-    if not changes:
+    if not changes or ways(account).lost:
         return
     now = account.clock.now()
     rows = _rows(account)
@@ -131,6 +133,7 @@ def ways(account: Account) -> Ways:
         integer_in(held, "duplicate"),
         held.get("shuffle") is True,
         float(delay) if isinstance(delay, int | float) else 0.0,
+        held.get("lost") is True,
     )
 
 
@@ -140,7 +143,7 @@ def set_ways(account: Account, what: Mapping[str, JsonValue]) -> Ways:
     Raises:
         ValueError: an option that does not exist, or a value that does not fit.
     """
-    known = {"duplicate": int, "shuffle": bool, "delay_seconds": int | float}
+    known = {"duplicate": int, "shuffle": bool, "delay_seconds": int | float, "lost": bool}
     for name, value in what.items():
         if name not in known:
             raise ValueError(f"no option {name!r} of the feed: there are {', '.join(known)}")

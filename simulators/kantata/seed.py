@@ -48,6 +48,8 @@ CATEGORIES = {"61": "Travel", "62": "Lodging", "63": "Meals", "64": "Mileage", "
 
 _ROLES = {"11": "Principal", "12": "Consultant", "13": "Engineer", "14": "Analyst"}
 _RATE_CARD_SET = "11"
+_MONEY_FIELD = "34"
+"""Of projects: what a billing system shows there."""
 _KEY_FIELDS = {"31": "Workspace", "32": "WorkspaceGroup", "33": "Story"}
 _TEMPLATES: Mapping[str, tuple[str, tuple[tuple[str, str, int, int, tuple[str, ...]], ...]]] = {
     "77": (
@@ -88,6 +90,8 @@ def set_up(account: Account) -> None:
         "account_membership_id": "902",
     }
     _put(account, "users", INTEGRATION_USER_ID, admin)
+    money: Fields = {"name": "Billing", "subject_type": "Workspace", "value_type": "string"}
+    _put(account, "custom_fields", _MONEY_FIELD, money)
     for id_, noun in _KEY_FIELDS.items():
         field: Fields = {
             "name": "Integration key",

@@ -143,7 +143,8 @@ class Kantata(Vendor):
 
         `{"what": "feed", "duplicate": 1, "shuffle": true, "delay_seconds": 90}` holds until the
         next one: each row comes so many times more, rows come in any order, and those written from
-        now on so much after their `created_at`. What is left out is as usual.
+        now on so much after their `created_at`. With `"lost": true` none is written any more. What
+        is left out is as usual.
         """
         options = dict(what)
         if options.pop("what", None) != feed.WHAT:
@@ -153,6 +154,7 @@ class Kantata(Vendor):
             "duplicate": ways.duplicate,
             "shuffle": ways.shuffle,
             "delay_seconds": ways.delay_seconds,
+            "lost": ways.lost,
         }
 
 

@@ -142,12 +142,18 @@ class RecordStore:
         self._indexes: dict[str, dict[str, _Index]] = {}
         self._counters: dict[str, int] = {}
         self._seq = 0
+        self._changes = 0
         self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
 
     @property
     def seq(self) -> int:
         """Number of the newest record."""
         return self._seq
+
+    @property
+    def changes(self) -> int:
+        """Goes up with every change, so that what was worked out from the records can be kept."""
+        return self._changes
 
     def insert(
         self,
@@ -266,6 +272,7 @@ class RecordStore:
 
         Numbers used for ids stay used, as they do at the vendors.
         """
+        self._changes += 1
         self._snapshots.discard(snapshot)
         done = {id(step) for step in snapshot.undo}
         for other in self._snapshots:
@@ -296,6 +303,7 @@ class RecordStore:
 
     def load(self, state: StoreState) -> None:
         """Take a state which `dump` gave, in place of what is here."""
+        self._changes += 1
         self._types, self._keys = {}, {}
         for indexes in self._indexes.values():
             for index in indexes.values():
@@ -362,6 +370,7 @@ class RecordStore:
             index.remove(record)
 
     def _journal(self, undo: Callable[[], None]) -> None:
+        self._changes += 1
         for snapshot in self._snapshots:
             snapshot.undo.append(undo)
 

@@ -4,8 +4,7 @@ Texts are compared with regard to case, as in Oracle's database (unverified for 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-
-from pydantic import JsonValue
+from dataclasses import replace
 
 from simulators.kit import Account
 from simulators.netsuite import errors
@@ -14,7 +13,6 @@ from simulators.netsuite.cells import (
     Eval,
     Test,
     any_of,
-    cell_text,
     comparison,
     iso_date,
     likeness,
@@ -26,8 +24,9 @@ from simulators.netsuite.cells import (
     sortable,
     upper,
 )
+from simulators.netsuite.keysets import keyset_of, listing_of
 from simulators.netsuite.lookups import as_values, conjuncts, find_lookup, joined_columns
-from simulators.netsuite.state import Fields
+from simulators.netsuite.results import Found, Made, distinct
 from simulators.netsuite.statement import (
     UNSUPPORTED,
     AllOf,
@@ -51,13 +50,13 @@ from simulators.netsuite.tables import Cell, Lookup, Row, Table, TableColumn
 from simulators.netsuite.transaction_tables import TABLES
 
 
-def run_statement(account: Account, statement: Statement) -> list[Fields]:
-    """Return all rows of the result: values are texts, empty columns are left out.
+def run_statement(account: Account, statement: Statement) -> Found:
+    """Return the result of a statement.
 
     Raises:
         ReplyError: an unknown table or column, or values that cannot be compared.
     """
-    return _Run(account, statement).rows()
+    return _Run(account, statement).found()
 
 
 class _Run:
@@ -68,19 +67,69 @@ class _Run:
         for source in (statement.source, *(join.source for join in statement.joins)):
             self._tables[source.alias] = _find_table(source)
 
-    def rows(self) -> list[Fields]:
+    def found(self) -> Found:
         statement = self._statement
         outputs = statement.columns or self._all_columns()
+        if any(isinstance(out.operand, Call) and out.operand.name == "count" for out in outputs):
+            count = str(len(self._sorted(outputs)))
+            return Made([{"links": [], **{out.name: count for out in outputs}}])
+        columns = [(out.name, self._operand(out.operand)) for out in outputs]
+        keyset = keyset_of(statement, self._resolve_name)
+        if statement.distinct:
+            return Made(distinct(Found(self._sorted(outputs), columns).rows()))
+        if keyset is None:
+            return Found(self._sorted(outputs), columns)
+        if not self._is_decorated():
+            whole = listing_of(self._account, keyset.whole, self._whole)
+            return Found(whole.after(keyset.after), columns)
+        own_id = (Output(keyset.own_id, "id"),)
+        bare = replace(keyset.whole, columns=own_id, joins=())
+        listing = listing_of(self._account, bare, self._whole)
+        return Found(listing.after(keyset.after), columns, self._decorator())
+
+    def _is_decorated(self) -> bool:
+        """Whether joins neither add rows nor take some away: they can wait for the page's own."""
+        first = {self._statement.source.alias}
+        parts = conjuncts(self._statement.where)
+        return all(map(self._decorates, self._statement.joins)) and all(
+            self._aliases(part) <= first for part in parts
+        )
+
+    def _decorates(self, join: Join) -> bool:
+        alias, parts = join.source.alias, conjuncts(join.on)
+        table = self._tables[alias]
+        pair = joined_columns(parts[0], alias, self._alias_of) if len(parts) == 1 else None
+        by_id = pair is not None and table.finds.get(pair[0].name) == "id"
+        return join.left and by_id and table.lines is None
+
+    def _decorator(self) -> Callable[[Env], Env]:
+        joins = [self._join(join) for join in self._statement.joins]
+
+        def joined(env: Env) -> Env:
+            for join in joins:
+                (env,) = join(env)
+            return env
+
+        return joined
+
+    def _whole(self, statement: Statement) -> list[tuple[int, Env]]:
+        """Return a listing from its first page on, each row with the id it is in order of."""
+        alias = statement.source.alias
+        run = _Run(self._account, statement)
+        envs = run._sorted(statement.columns or run._all_columns())
+        return [(_order_of_first(env, alias), env) for env in envs]
+
+    def _resolve_name(self, column: Column) -> tuple[str, str]:
+        return self._resolve(column)[0], column.name
+
+    def _sorted(self, outputs: Sequence[Output]) -> list[Env]:
+        statement = self._statement
         order = [(self._sort_key(key.operand, outputs), key.descending) for key in statement.order]
         found = list(self._matching())
-        if any(isinstance(out.operand, Call) and out.operand.name == "count" for out in outputs):
-            return [{"links": [], **{out.name: str(len(found)) for out in outputs}}]
-        columns = [(out.name, self._operand(out.operand)) for out in outputs]
         found.sort(key=lambda env: _order_of_first(env, statement.source.alias))
         for value_of, descending in reversed(order):
             found.sort(key=lambda env, of=value_of: sortable(of(env)), reverse=descending)  # type: ignore[misc]
-        rows: list[Fields] = [_row(columns, env) for env in found]
-        return _distinct(rows) if statement.distinct else rows
+        return found
 
     def _all_columns(self) -> tuple[Output, ...]:
         return tuple(
@@ -300,22 +349,6 @@ def _find_table(source: Source) -> Table:
     if table is None:
         raise errors.invalid_query(f"Record '{source.table}' was not found.")
     return table
-
-
-def _row(columns: list[tuple[str, Eval]], env: Env) -> Fields:
-    row: Fields = {"links": []}
-    for name, value_of in columns:
-        value = value_of(env)
-        if value is not None:
-            row[name] = cell_text(value)
-    return row
-
-
-def _distinct(rows: list[Fields]) -> list[Fields]:
-    seen: dict[tuple[tuple[str, JsonValue], ...], Fields] = {}
-    for row in rows:
-        seen.setdefault(tuple((k, v) for k, v in row.items() if k != "links"), row)
-    return list(seen.values())
 
 
 def _order_of_first(env: Env, alias: str) -> int:

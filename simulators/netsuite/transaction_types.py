@@ -1,6 +1,7 @@
 """Record types that post to the ledger, and the lists that they name.
 
-Item lines have one custom column, `custcol_dealthread_item`, as an administrator adds it.
+Item lines have one custom column, `custcol_dealthread_item`, as an administrator adds it. Invoices
+have the e-document status of the Electronic Invoicing SuiteApp; its numbers are an account's own.
 
 Source: vendor page, 5.7 and 5.9 to 5.11. `account`, `salesTaxItem`, `vendor`, `vendorBill`,
 `expenseCategory` and the lines of `expenseReport` and `journalEntry` are from memory, unverified.
@@ -32,6 +33,14 @@ INVOICE_STATUS = {
     "E": "Rejected",
     "V": "Voided",
 }
+E_DOCUMENT = {
+    "1": "For Generation",
+    "2": "Error in Generation",
+    "3": "Ready for Sending",
+    "4": "Sent",
+    "8": "Sending Failed",
+}
+"""The names are those of the SuiteApp's screens (unverified), the numbers those of one account."""
 _CREDIT_STATUS = {"A": "Open", "B": "Fully Applied", "V": "Voided"}
 _PAYMENT_STATUS = {"A": "Not Deposited", "B": "Deposited", "C": "Undeposited", "V": "Voided"}
 
@@ -108,6 +117,7 @@ _INVOICE = RecordType(
         "whichChargesToAdd": choice(_WHICH, "Which Charges to Add"),
         "deletionReason": text("Deletion Reason", 99),
         "deletionReasonMemo": text("Deletion Memo", 999),
+        "custbody_psg_ei_status": choice(E_DOCUMENT, "E-Document Status"),
         "status": choice(INVOICE_STATUS, read_only=True),
         "amountPaid": MONEY_READ,
         "amountRemaining": MONEY_READ,

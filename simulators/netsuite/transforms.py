@@ -83,7 +83,7 @@ async def void(call: Call) -> Reply:
     try:
         if body.get("type") != "invoice" or record is None:
             raise errors.nonexistent(call.path)
-        journal = _void(call, record)
+        journal = void_invoice(call.account, record)
     except ReplyError as error:
         inner: Fields = {"code": "USER_ERROR", "message": refusal_text(error)}
         return Reply(400, {"error": inner})
@@ -130,8 +130,13 @@ def _customer(account: Account, invoice: Record) -> str:
     return state.customer_of(account, entity).id if entity is not None else ""
 
 
-def _void(call: Call, invoice: Record) -> str | None:
-    account, fields = call.account, invoice.fields
+def void_invoice(account: Account, invoice: Record) -> str | None:
+    """Void an invoice, by the script or in the screen; return the reversing journal, if any.
+
+    Raises:
+        ReplyError: it is void already, something is applied to it, or its period is closed.
+    """
+    fields = invoice.fields
     if ref_id(fields, "status") == VOIDED:
         raise errors.user_error("This transaction has already been voided.")
     if settled(account, invoice.id):

@@ -6,7 +6,9 @@ record actions but those of time, charge rules, SuiteTax details, `!attach`.
 People act through the control origin under the same rules as clients. Deleting and editing are
 `DELETE` and `PATCH /netsuite/records/{type}/{id}`. A project's native billing job is `POST
 /netsuite/records` with `{"type": "billingRun", "fields": {"job": "7001"}}`, which answers with the
-invoice (other fields become the invoice's). A period is closed by `PATCH
+invoice (other fields become the invoice's). A customer is merged into another by `{"type": "merge",
+"fields": {"customer": "6001", "into": "6002"}}`, which answers with the other; an invoice is voided
+by `{"type": "void", "fields": {"invoice": "7301"}}`. A period is closed by `PATCH
 /netsuite/records/accountingPeriod/{id}` with `{"fields": {"closed": true}}`. Limits and settings
 are the record `governance` `1`.
 """
@@ -34,6 +36,7 @@ from simulators.kit.faults import key_fits
 from simulators.netsuite import asynchronous, auth, errors, metadata, service, transforms
 from simulators.netsuite.asynchronous import JOB_ROOT, or_later
 from simulators.netsuite.batch import batch_keys, is_batch, perform, serve
+from simulators.netsuite.merging import merge_customers
 from simulators.netsuite.reading import Reader
 from simulators.netsuite.record_types import RECORD_TYPES
 from simulators.netsuite.rendering import RECORD_ROOT, collection, read_page
@@ -50,7 +53,9 @@ _SETTINGS = (GOVERNANCE, auth.CERTIFICATE)
 _ALL = f"{RECORD_ROOT}/{{type}}"
 _ONE = f"{_ALL}/{{id}}"
 BILLING_RUN = "billingRun"
-"""The native billing job, as a person starts it in the screen; no record type."""
+"""The native billing job, as a person starts it in the screen; no record type. Likewise those of
+merging customers and of voiding an invoice."""
+MERGE, VOID = "merge", "void"
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -179,6 +184,10 @@ class NetSuite(Vendor):
             return account.store.insert(type, fields, id=key)
         if type == BILLING_RUN:
             return _run_billing(account, fields)
+        if type == MERGE:
+            return merge_customers(account, str(fields.get("customer")), str(fields.get("into")))
+        if type == VOID:
+            return _void(account, str(fields.get("invoice")))
         kind = RECORD_TYPES.get(type)
         if kind is None:
             raise ValueError(f"no record type {type!r}: there are {', '.join(RECORD_TYPES)}")
@@ -226,10 +235,10 @@ async def _suiteql(call: Call) -> Reply:
     q = body.get("q") if isinstance(body, dict) else None
     if not isinstance(q, str):
         raise errors.invalid_content("The request body needs a query in q.", "q")
-    rows = run_statement(call.account, parse_statement(q))
-    shown: list[JsonValue] = [*rows[page.offset : page.offset + page.limit]]
+    found = run_statement(call.account, parse_statement(q))
+    shown: list[JsonValue] = [*found.rows(page.offset, page.limit)]
     url = f"{call.origin}{call.raw_path}"
-    return Reply(200, collection(url, call.query, page, shown, len(rows)))
+    return Reply(200, collection(url, call.query, page, shown, found.count))
 
 
 async def _limits(call: Call) -> Reply:
@@ -300,6 +309,17 @@ def _run_billing(account: Account, fields: Fields) -> Record:
         return transforms.bill_project(account, str(fields.get("job")), body)
     except ReplyError as error:
         raise ValueError(refusal_text(error)) from error
+
+
+def _void(account: Account, id_: str) -> Record:
+    invoice = account.store.get("invoice", id_)
+    if invoice is None:
+        raise ValueError(f"there is no invoice {id_}")
+    try:
+        transforms.void_invoice(account, invoice)
+    except ReplyError as error:
+        raise ValueError(refusal_text(error)) from error
+    return invoice
 
 
 def _token_fault(kind: FaultKind) -> Reply:

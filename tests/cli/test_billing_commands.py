@@ -21,6 +21,7 @@ from embedded.configuration import ACCOUNT
 from embedded.stack import StackInfo
 from operations.cli.demo import told_as_json
 from operations.cli.demo_invoice import Invoiced
+from operations.cli.demo_reconcile import Gap
 from operations.cli.demo_story import Story
 from operations.cli.demo_week import Week, bill_week
 from operations.cli.output import plain
@@ -173,7 +174,7 @@ def tell(desk: Cli, project: str, *entries: str) -> None:
 
 def trace(desk: Cli, entry: str) -> EntryTrace:
     """Return what `trace --json` tells, which has to be all that the store knows."""
-    data = desk.run("trace", entry, "--json").data
+    data = desk.run("trace", entry, "--detail", "--json").data
     traced = EntryTrace.model_validate(data)
     assert plain(traced) == data
     return traced
@@ -193,7 +194,10 @@ class TestTheWeekOfTheDemo:
     def test_the_demo_tells_it_as_json_too(self, week: Week, stack: StackInfo) -> None:
         fields = dict.fromkeys(Invoiced.model_fields, "x") | {"lines": 5}
         invoiced = Invoiced.model_validate(fields)
-        story = Story(deals=[], records=[], waiting=[], links=[], week=week, invoiced=invoiced)
+        gap = Gap(lost="", scope="", compared=0, found=[], mended=[], billed="", again=0, closed=0)
+        story = Story(
+            deals=[], records=[], waiting=[], links=[], week=week, invoiced=invoiced, gap=gap
+        )
         told: Any = json.loads(json.dumps(plain(told_as_json(story, stack, (1, 2, 3), keep=True))))
         assert Week.model_validate(told["week"]) == week
 
@@ -223,11 +227,11 @@ class TestTheWeekOfTheDemo:
             *("take_in", "claim", "rate", "place")
         ]
         assert [entry.id for entry in traced.approved_as] == [week.first_entry]
-        table = desk.run("trace", week.first_entry).out
+        table = desk.run("trace", week.first_entry, "--detail").out
         for text in ("480 min", "to_bill", "192,000 JPY", "hcm:E1005", "claimed → rated"):
             assert text in table
         expense = next(each for each in week.entries if each.logged == "12,000")
-        assert "12,000 JPY" in desk.run("trace", f"expense:{expense.entry}").out
+        assert "12,000 JPY" in desk.run("trace", f"expense:{expense.entry}", "--detail").out
 
     def test_the_charge_of_the_trace_is_in_the_erp(self, desk: Cli, week: Week, team: Team) -> None:
         (part,) = trace(desk, week.first_entry).parts
@@ -303,7 +307,7 @@ class TestWhy:
         assert self.told(desk, entry.id) == [
             (f"{AIKO_HOUR} goes to drafting (placed).", "finance releases the draft")
         ]
-        told = desk.run("trace", entry.id).out
+        told = desk.run("trace", entry.id, "--detail").out
         assert re.search(r"hold  by_hand since [\d-]+, until [\d-]+: the client asks", told)
 
     def test_an_approval_that_was_withdrawn(self, desk: Cli, team: Team) -> None:

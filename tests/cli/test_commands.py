@@ -83,13 +83,13 @@ class TestStart:
         told = desk.run("status", one).out
         assert "Northwind Robotics – ERP rollout: completed" in told
         assert "/namespaces/default/workflows/opportunity-to-project%2Fsalesforce%2F" in told
-        told = desk.run("trace", one).out
+        told = desk.run("trace", one, "--detail").out
         assert "began, generation 1" in told
         assert "provision_client netsuite: created client" in told
         assert "ended as completed" in told
         assert "The trail is intact." in told
         assert "{" not in told
-        trace: Any = desk.run("trace", one, "--json").data
+        trace: Any = desk.run("trace", one, "--detail", "--json").data
         assert trace["broken_at"] is None
         assert {"netsuite", "kantata"} <= {each["record"]["system"] for each in trace["records"]}
         assert "runs no more: completed." in desk.refused("cancel", one)
@@ -188,7 +188,7 @@ class TestDecide:
             "resolve", item["id"], "retry", *fix
         )
         until(lambda: state(desk, deal) == "completed", "a completed deal")
-        told = desk.run("trace", deal).out
+        told = desk.run("trace", deal, "--detail").out
         assert "olivia" in told
         assert "template=implementation" in " ".join(told.split())
 

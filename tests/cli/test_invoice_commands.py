@@ -17,6 +17,7 @@ from canonical.lifecycle import InvoiceState, TrackedInvoice
 from starter import app
 from tests.cli.conftest import Ran
 from tests.sagas.test_credits import credit_natively, unexplained
+from tests.sagas.test_tax_differences import with_tax
 from tests.support.invoicing import handed_over, invoiced, look, seen_as
 from tests.support.world import PEOPLE, World
 
@@ -141,6 +142,21 @@ async def test_a_dispute_is_put_shown_and_ended(firm: Firm) -> None:
     )
 
 
+async def test_a_delivery_that_was_rejected_waits_until_it_is_sent_again(firm: Firm) -> None:
+    world = firm.world
+    back = ("delivery-rejected", firm.name, "--because", "wrong portal", "--as", "olivia")
+    assert (await firm.run(*back)).out.startswith("delivery rejected  ")
+    await seen_as(world, firm.invoice, InvoiceState.DELIVERY_REJECTED)
+    shown = await firm.run("show", firm.name)
+    assert "delivery  delivery rejected: wrong portal" in shown.out
+    sent = await firm.data("transmitted", firm.name, "--because", "by post", "--as", "olivia")
+    assert (sent["delivery"], sent["delivery_because"]) == ("transmitted", "by post")
+    await seen_as(world, firm.invoice, InvoiceState.TRANSMITTED)
+    assert "say why" in await firm.refused(
+        "transmitted", firm.name, "--because", " ", "--as", "olivia"
+    )
+
+
 async def test_a_credit_of_the_erp_is_explained(firm: Firm) -> None:
     memo = await credit_natively(firm.world, firm.account, firm.invoice, firm.invoice.net.amount)
     await look(firm.world, firm.invoice)
@@ -156,6 +172,20 @@ async def test_a_credit_of_the_erp_is_explained(firm: Firm) -> None:
     stored = await firm.world.store.work_items.get(item.id)
     assert stored is not None
     assert not stored.open
+
+
+async def test_a_tax_that_is_off_is_shown_and_accepted(
+    world: World, environment: dict[str, str]
+) -> None:
+    account, invoice = await with_tax(world)
+    firm = Firm(world, environment, invoice, account)
+    assert f"its tax is off by {invoice.tax}" in (await firm.run("show", firm.name)).out
+    accept = ("accept-tax", firm.name, "--because", "exempt since May")
+    assert "has not the role" in await firm.refused(*accept, "--as", "olivia")
+    told = (await firm.run(*accept, "--as", "fiona")).out
+    assert told == f"accepted  {invoice.tax} of tax on {invoice.number}\n"
+    assert (await firm.data("show", firm.name))["work_items"] == []
+    assert "No tax of invoice" in await firm.refused(*accept, "--as", "fiona")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """An invoice's PDF, evidence and way back, from the command line, on what a real server issued."""
 
 import asyncio
+import hashlib
 import io
 import json
 import re
@@ -18,17 +19,21 @@ from pypdf import PdfReader
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from canonical.credit_invoice import CreditedAmount, CreditVerb
 from canonical.draft_acts import EditNarrative
 from canonical.drafts import Draft, DraftState
 from canonical.engagement import BillingMethod
 from canonical.entries import Entry, EntryKind
-from canonical.evidence import EvidenceLine, EvidencePerson, VendorCall
-from canonical.lifecycle import TrackedInvoice
+from canonical.evidence import ErpReadBack, EvidenceLine, EvidencePerson, VendorCall
+from canonical.invoicing import CreditReason, Invoice
+from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
+from operations.documents.evidence import READ_BACK
 from operations.documents.verify import LINES, verify
-from operations.invoice_files import SEALED, invoices_of
+from operations.invoice_files import SEALED, InvoiceFiles, invoices_of
 from operations.way_back import WayBack
 from starter import app
+from store.credits import CreditStanding
 from tests.cli.conftest import Ran
 from tests.support.billing import AT_PROJECT
 from tests.support.invoicing import (
@@ -38,13 +43,17 @@ from tests.support.invoicing import (
     handed_over,
     in_state,
     invoiced,
+    look,
     milestone_handed_over,
+    pay,
     posting,
     queued,
     release,
+    seen_as,
     tracked,
 )
 from tests.support.world import World
+from workflows.credit_invoice import CreditInvoice
 
 pytestmark = pytest.mark.e2e
 
@@ -91,7 +100,7 @@ class Firm:
         return dict(told)
 
     def way(self, what: str) -> WayBack:
-        return WayBack.model_validate(self.data("trace", what))
+        return WayBack.model_validate(self.data("trace", what, "--detail"))
 
 
 def named(invoice: TrackedInvoice) -> str:
@@ -133,7 +142,7 @@ async def firm(world: World, tmp_path_factory: pytest.TempPathFactory) -> Firm:
         f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'
         "[connections.salesforce]\n"
         'vendor = "salesforce"\nrole = "crm"\nbase_url = "http://127.0.0.1:9"\n'
-        '[people.cara]\nroles = ["controller"]\n'
+        '[people.cara]\nroles = ["controller"]\nemail = "cara@example.com"\n'
     )
     url = world.store.database.engine.url.set(drivername="postgresql")
     environment = {
@@ -141,6 +150,41 @@ async def firm(world: World, tmp_path_factory: pytest.TempPathFactory) -> Firm:
         "DEALTHREAD_STORE__URL": url.render_as_string(hide_password=False),
     }
     return Firm(world, config, environment, timed, timed_draft, milestone, waiting)
+
+
+@dataclass
+class Noted:
+    """An invoice with one credit that is issued, and one that waits."""
+
+    invoice: TrackedInvoice
+    issued: CreditStanding
+    asked: str
+
+
+@pytest_asyncio.fixture(scope="module")
+async def noted(firm: Firm) -> Noted:
+    """Two lines of an invoice are conceded a part, and a third part is asked for."""
+    world = firm.world
+    invoice = await invoiced(world, await handed_over(world))
+    first, second, *_ = (line.number for line in invoice.lines if line.number)
+
+    async def ask(*parts: tuple[int, str]) -> str:
+        lines = [
+            CreditedAmount(line=line, amount=Money(amount=Decimal(own), currency="USD"))
+            for line, own in parts
+        ]
+        asked = await world.invoices.credit(
+            invoice, lines, CreditReason.CONCESSION, because="late, as agreed", by="olivia"
+        )
+        assert asked.taken, asked.reasons
+        return asked.credit
+
+    credit = await ask((first, "40.00"), (second, "2.50"))
+    standing = await world.invoices.find_credit(credit)
+    assert (await world.invoices.decide(standing, CreditVerb.APPROVE, by="cara")).taken
+    handle = world.env.client.get_workflow_handle_for(CreditInvoice.run, credit)
+    assert (await world.result(handle)).outcome == "completed"
+    return Noted(invoice, await world.store.credits.get_credit(credit), await ask((first, "1.00")))
 
 
 def text_of(pdf: bytes) -> str:
@@ -183,6 +227,18 @@ def way(firm: Firm) -> WayBack:
     return firm.way(named(firm.timed))
 
 
+def replaced(path: Path, found: dict[str, bytes], name: str, by: bytes) -> None:
+    """Write the file with another member, its hash made anew as a forger would."""
+    manifest = json.loads(found["manifest.json"])
+    for member in manifest["members"]:
+        if member["name"] == name:
+            member |= {"sha256": hashlib.sha256(by).hexdigest(), "size": len(by)}
+    whole = {**found, name: by, "manifest.json": json.dumps(manifest).encode()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, data in whole.items():
+            archive.writestr(each, data)
+
+
 def members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
@@ -205,7 +261,7 @@ class TestPdf:
 
     def test_a_narrative_is_never_markup(self, firm: Firm, printed: str) -> None:
         assert HOSTILE in printed
-        told = firm.run("trace", named(firm.timed)).out
+        told = firm.run("trace", named(firm.timed), "--detail").out
         assert HOSTILE[:50] in told
 
     def test_seller_and_client_are_those_of_policies_and_deal(
@@ -250,6 +306,33 @@ class TestPdf:
         (bill,) = firm.way(named(firm.milestone)).lines[0].bills
         assert bill.fee is not None
         assert bill.fee.item in text
+
+    def test_a_credit_note_says_what_it_corrects_and_why(
+        self, firm: Firm, noted: Noted, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "note.pdf"
+        credit, note = noted.issued.credit, noted.issued.note
+        assert note is not None
+        for name in (note.number, credit.id):
+            told = firm.data("invoice", "pdf", name, "-o", str(path))
+            assert (told["of"], told["net"]["amount"]) == (note.number, str(credit.net.amount))
+        text = text_of(path.read_bytes())
+        for words in (
+            *("Credit note", f"Number {note.number}", f"Corrects invoice {noted.invoice.number}"),
+            *("late, as agreed", shown(note.net), shown(note.gross)),
+        ):
+            assert words in text
+        assert text.count("Reason: Concession") == 2
+        way = firm.way(named(noted.invoice))
+        (entry, *_) = [bill.entry.ref for bill in way.lines[0].bills if bill.entry]
+        assert str(entry) in text
+        assert "estimated" not in text
+
+    def test_a_credit_that_waits_has_no_note_to_print(
+        self, firm: Firm, noted: Noted, tmp_path: Path
+    ) -> None:
+        told = firm.refused("invoice", "pdf", noted.asked, "-o", str(tmp_path / "x.pdf"))
+        assert told == f"{noted.asked} is asked: there is no credit note to print yet.\n"
 
     def test_mistakes_are_one_sentence(self, firm: Firm, tmp_path: Path) -> None:
         out = str(tmp_path / "x.pdf")
@@ -390,6 +473,51 @@ class TestEvidence:
         assert "not one of the seals that the audit trail keeps" in ran.out
         assert firm.run("invoice", "verify", str(path), "--seal", seal).code == 1
 
+    async def test_the_answer_is_kept_as_it_was_read_whatever_became_of_the_invoice(
+        self, firm: Firm, tmp_path: Path
+    ) -> None:
+        invoice = firm.milestone
+        account = invoice.record.system.partition("@")[2]
+        read = await firm.world.ports.issuer(invoice.record.system).read_invoice(invoice.record)
+        await pay(firm.world, account, invoice, invoice.gross.amount)
+        await look(firm.world, invoice)
+        await seen_as(firm.world, invoice, InvoiceState.SETTLED)
+        path = tmp_path / "paid.zip"
+        files = InvoiceFiles(firm.world.store, firm.world.bundle.policies, {})
+        path.write_bytes((await files.evidence(await files.way(invoice), "cara")).data)
+        back = ErpReadBack.model_validate_json(members(path)[READ_BACK])
+        body = Invoice.model_validate_json(back.body)
+        assert (body.number, body.period, body.lines) == (read.number, read.period, read.lines)
+        assert body.period
+        assert body.applications == ()
+        assert body.remaining == invoice.gross
+        assert (back.number, back.net, back.tax) == (body.number, body.net, body.tax)
+        (posted,) = [
+            entry
+            for entry in await firm.world.store.audit.trail(named(invoice))
+            if entry.act == "posted"
+        ]
+        digest = hashlib.sha256(back.body.encode()).hexdigest()
+        assert json.loads(posted.data_json)["read_back"] == digest
+        assert verify(path).intact
+
+    def test_another_answer_of_the_erp_is_found_though_every_hash_fits(
+        self, exported: tuple[Path, str]
+    ) -> None:
+        path, _ = exported
+        found = members(path)
+        back = json.loads(found[READ_BACK])
+        body = json.loads(back["body"])
+        body["tax"]["amount"] = back["tax"]["amount"] = "999.00"
+        forged = json.dumps({**back, "body": json.dumps(body)}).encode()
+        replaced(path, found, READ_BACK, forged)
+        told = "erp-read-back.json: its body is not what the audit trail says was read"
+        assert verify(path).problems == (told,)
+        # The same body beside other figures.
+        told_apart = json.dumps({**back, "body": json.loads(found[READ_BACK])["body"]}).encode()
+        replaced(path, found, READ_BACK, told_apart)
+        assert verify(path).problems == ("erp-read-back.json: its tax is not that of its body",)
+
     def test_a_milestone_is_proven_by_its_record_and_approval(
         self, firm: Firm, tmp_path: Path
     ) -> None:
@@ -422,7 +550,7 @@ class TestTrace:
     def test_an_invoice_goes_back_to_people_approvals_and_rates(
         self, firm: Firm, way: WayBack
     ) -> None:
-        ran = firm.run("trace", named(firm.timed))
+        ran = firm.run("trace", named(firm.timed), "--detail")
         assert ran.code == 0, ran
         told = " ".join(re.sub(r"[│├└─]", " ", ran.out).split())
         assert f"net {firm.timed.net}, tax {firm.timed.tax}, gross {firm.timed.gross}" in told
@@ -452,8 +580,10 @@ class TestTrace:
         billed = [bill for line in way.lines for bill in line.bills]
         assert sum(bill.amount.amount for bill in billed) == firm.timed.net.amount
         assert all(bill.entry and bill.entry.approved_by and bill.run for bill in billed)
-        assert firm.way(firm.timed.draft) == way
-        assert firm.way(firm.timed.draft.removeprefix("invoice-draft/")) == way
+        looks = {"invoice": {"seen_at"}}  # somebody may look at it once more meanwhile
+        told = way.model_dump(exclude=looks)
+        for name in (firm.timed.draft, firm.timed.draft.removeprefix("invoice-draft/")):
+            assert firm.way(name).model_dump(exclude=looks) == told
 
     def test_a_number_that_two_systems_gave_names_both(self, firm: Firm, tmp_path: Path) -> None:
         assert firm.timed.number == firm.milestone.number
@@ -476,21 +606,21 @@ class TestTrace:
         way = firm.way(firm.waiting.id)
         assert way.invoice is None
         assert sum(line.net.amount for line in way.lines) == firm.waiting.net.amount
-        assert "no invoice yet" in firm.run("trace", firm.waiting.id).out
+        assert "no invoice yet" in firm.run("trace", firm.waiting.id, "--detail").out
 
     def test_a_long_line_is_bounded_unless_all_is_asked_for(
         self, firm: Firm, way: WayBack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("operations.cli.way_tree.SHOWN", 1)
         count = sum(len(line.bills) for line in way.lines)
-        bounded = firm.run("trace", named(firm.timed)).out
+        bounded = firm.run("trace", named(firm.timed), "--detail").out
         assert re.search(r"and \d+ more lines: --all shows them", bounded)
-        everything = firm.run("trace", named(firm.timed), "--all").out
+        everything = firm.run("trace", named(firm.timed), "--detail", "--all").out
         assert "--all shows them" not in everything
         assert everything.count("approved by") == count
 
     def test_a_milestone_goes_back_to_who_completed_it(self, firm: Firm) -> None:
-        told = firm.run("trace", named(firm.milestone)).out
+        told = firm.run("trace", named(firm.milestone), "--detail").out
         (bill,) = firm.way(named(firm.milestone)).lines[0].bills
         assert bill.fee is not None
         assert f"milestone {bill.fee.item}" in told
@@ -498,10 +628,10 @@ class TestTrace:
 
     def test_entries_and_sagas_are_traced_as_before(self, firm: Firm, way: WayBack) -> None:
         run = way.sagas[0].workflow_id
-        told = firm.run("trace", run)
+        told = firm.run("trace", run, "--detail")
         assert told.code == 0, told
         assert "The trail is intact." in told.out
-        assert firm.data("trace", run)["workflow_id"] == run
+        assert firm.data("trace", run, "--detail")["workflow_id"] == run
 
     def test_nothing_known_is_one_sentence(self, firm: Firm) -> None:
         for word in ("INV-404", "netsuite/404", "time:404", "nothing/of/it"):

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from embedded.stack import down
 from policies.bundle import DEFAULT_BUNDLE
@@ -49,20 +50,37 @@ def test_the_list_of_commands_is_whole() -> None:
         *("billing status", "billing hold", "billing unhold", "billing run"),
         *("start milestone", "po import", "po list"),
         *("schedule record", "schedule show", "schedule run"),
+        *("milestone status", "milestone list", "milestone hold", "milestone unhold"),
+        "milestone withdraw",
+        *("reconcile run", "reconcile list", "reconcile show", "reconcile conservation"),
         *("queue list", "queue show", "queue pdf", "queue assemble", "queue review"),
+        *("work list", "work show", "work take", "work assign", "work comment"),
+        *("work acknowledge", "work retry", "work clusters"),
+        *("alerts list", "alerts test", "alerts silence"),
+        *("backfill opportunities", "backfill time", "backfill milestones", "backfill list"),
+        *("backfill show", "backfill attach", "backfill pause", "backfill resume"),
+        *("backfill rate", "backfill cancel", "backfill report"),
         *("queue release", "queue reject", "queue adjust", "queue split", "queue merge"),
         *("invoice list", "invoice show", "invoice pdf", "invoice evidence", "invoice verify"),
         *("invoice credit", "invoice approve-credit", "invoice refuse-credit"),
         *("invoice dispute", "invoice undispute", "invoice explain"),
+        *("invoice transmitted", "invoice delivery-rejected", "invoice accept-tax"),
+        *("kpi", "close"),
     }
 
 
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
-def test_every_command_has_help_with_an_example_and_json(cli: Cli, path: tuple[str, ...]) -> None:
-    ran = cli.run(*path, "--help")
+def test_the_command_line_has_help(cli: Cli) -> None:
+    ran = cli.run("--help")
     assert ran.code == 0
-    assert f"Example: starter.py {' '.join(path)}" in ran.out
-    assert "--json" in ran.out
+    assert all(f" {path[0]} " in ran.out for path in ALL)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example_and_json(path: tuple[str, ...]) -> None:
+    ran = CliRunner().invoke(app, [*path, "--help"])
+    assert ran.exit_code == 0
+    assert f"Example: starter.py {' '.join(path)}" in ran.output
+    assert "--json" in ran.output
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ class InvoicingFacts:
 
     project: str
     """Record type of projects; likewise the others."""
+    lead: str
+    """Field of a project that names who leads it, by user id."""
     story: str
     milestone: str
     invoice: str
@@ -57,6 +59,7 @@ class InvoicingFacts:
 PSAS: Final = {
     "kantata": InvoicingFacts(
         project="workspaces",
+        lead="primary_maven_id",
         story="stories",
         milestone="billing_milestones",
         invoice="invoices",

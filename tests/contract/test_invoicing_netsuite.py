@@ -25,6 +25,7 @@ from canonical.engagement import BillingMethod
 from canonical.ids import ExternalId, external_id
 from canonical.invoicing import (
     ApplicationKind,
+    Delivery,
     Invoice,
     InvoiceLine,
     InvoiceStatus,
@@ -330,6 +331,28 @@ class TestSettlement(SettlementSuite):
             ApplicationKind.WRITE_OFF,
             ApplicationKind.WITHHOLDING,
         ]
+
+    @pytest.mark.parametrize(
+        ("status", "delivery", "word"),
+        [
+            ("4", Delivery.TRANSMITTED, "Sent"),
+            ("8", Delivery.REJECTED, "Sending Failed"),
+            ("3", Delivery.UNKNOWN, ""),
+            (None, Delivery.UNKNOWN, ""),
+        ],
+    )
+    async def test_the_accounts_own_field_says_whether_it_reached_the_client(
+        self, account: NetSuiteAccount, status: str | None, delivery: Delivery, word: str
+    ) -> None:
+        issued = await account.issued()
+        if status is not None:
+            fields: Body = {"custbody_psg_ei_status": status}
+            await account.patch("invoice", issued.record.id, fields)
+        by_id: Body = {"transmitted": ["4"], "rejected": ["8"]}
+        for named in ({}, by_id):
+            port = await account.with_settings({"delivery": named})
+            read = await port.read_invoice(issued.record)
+            assert (read.delivery, read.delivery_word) == (delivery, word)
 
     async def test_an_invoice_of_a_merged_client_names_the_other_one(
         self, account: NetSuiteAccount

@@ -8,10 +8,17 @@ import pytest
 import pytest_asyncio
 from pydantic import JsonValue
 
-from adapters.errors import Invalid, NotFound, Rejected, UndoRefused, Unsupported
+from adapters.errors import (
+    Invalid,
+    MissingMapping,
+    NotFound,
+    Rejected,
+    UndoRefused,
+    Unsupported,
+)
 from adapters.psa_port import Psa
 from canonical.entries import EntryKind, EntryRef
-from canonical.invoicing import ConfirmInvoice
+from canonical.invoicing import ConfirmInvoice, DealFinances
 from canonical.records import UndoResult
 from simulators.kantata import amounts, invoice_items
 from simulators.kit.control import Control
@@ -456,6 +463,54 @@ def await_request(scene: Scene[Psa], invoice: Any) -> ConfirmInvoice:
     return ConfirmInvoice(
         connection="psa", project=project(scene), number="", on=DAY, net=invoice.net
     )
+
+
+class TestMoney:
+    MONEY = DealFinances(
+        invoiced=money("1200.50"),
+        outstanding=money("1428.60"),
+        overdue=money("0"),
+        unbilled=money("40"),
+        margin_percent=Decimal("31.25"),
+        status="INV-1: part settled",
+        as_of=DAY,
+    )
+
+    async def test_a_project_shows_what_its_deal_came_to(self, scene: Scene[Psa]) -> None:
+        where = project(scene)
+        assert scene.adapter.shows_finances
+        assert await scene.adapter.find_finances(where, self.MONEY) is None
+        for _ in range(2):
+            assert await scene.adapter.write_finances(where, self.MONEY) == where
+        assert await scene.adapter.find_finances(where, self.MONEY) == where
+        (value,) = await scene.records("custom_field_values")
+        assert value["fields"]["value"] == (
+            f"invoiced {money('1200.50')}, outstanding {money('1428.60')}, overdue {money('0')}, "
+            f"unbilled {money('40')}, margin 31.25 %, INV-1: part settled ({DAY})"
+        )
+        later = self.MONEY.model_copy(update={"status": "INV-1: settled", "margin_percent": None})
+        assert await scene.adapter.find_finances(where, later) is None
+        await scene.adapter.write_finances(where, later)
+        assert await scene.adapter.find_finances(where, later) == where
+        (value,) = await scene.records("custom_field_values")
+        assert "margin" not in str(value["fields"]["value"])
+
+    async def test_an_account_without_a_field_shows_nothing(self, scene: Scene[Psa]) -> None:
+        other = await scene.another(settings={"finance_field": ""})
+        assert not other.shows_finances
+        with pytest.raises(MissingMapping, match="No field of projects"):
+            await other.write_finances(project(scene), self.MONEY)
+
+    async def test_a_project_that_is_not_there_is_refused(self, scene: Scene[Psa]) -> None:
+        nobody = record(scene, "project", "999999")
+        assert await scene.adapter.find_finances(nobody, self.MONEY) is None
+        with pytest.raises(Rejected):
+            await scene.adapter.write_finances(nobody, self.MONEY)
+
+    async def test_a_text_that_does_not_fit_is_told(self, scene: Scene[Psa]) -> None:
+        long = self.MONEY.model_copy(update={"status": "x" * 200})
+        with pytest.raises(Invalid, match="takes 255 characters"):
+            await scene.adapter.write_finances(project(scene), long)
 
 
 async def reserve_rest(scene: Scene[Psa], invoice: Any) -> Any:

@@ -90,14 +90,27 @@ class TestMilestones:
         await act.reopen(first)
         await act.complete(first)
 
-        approved, waiting = await scene.adapter.read_milestones("5001")
+        listed, waiting = await scene.adapter.read_milestones("5001")
+        approved = await scene.adapter.read_milestone(first)
 
+        assert listed.approved
         assert approved.approved
         assert approved.approved_by == PERSON
         assert approved.approved_at is not None
         assert before < approved.approved_at < datetime.now(UTC) + timedelta(minutes=1)
         assert (waiting.record.id, waiting.approved, waiting.approved_by) == (second, False, "")
         assert waiting.amount == money("-500.00")
+
+    async def test_listing_many_asks_no_more_than_listing_one(self, scene: Scene[Psa]) -> None:
+        act, asked = person(scene), []
+        for _ in range(2):
+            await act.complete(await act.plan_milestone("5001", 100))
+            await act.complete(await act.plan_milestone("5001", 100))
+            await scene.calls()
+            found = await scene.adapter.read_milestones("5001")
+            assert all(each.approved for each in found)
+            asked.append(len(await scene.calls()))
+        assert asked[0] == asked[1] <= 2
 
     async def test_opening_or_deleting_the_task_takes_the_approval_back(
         self, scene: Scene[Psa]
@@ -235,6 +248,20 @@ class TestMilestones:
             with pytest.raises(Invalid):
                 await scene.adapter.read_milestones(bad)
         assert await scene.calls() == []
+
+
+class TestLead:
+    async def test_the_lead_is_whom_the_project_names_now(self, scene: Scene[Psa]) -> None:
+        for user, email in (("3", PERSON), (None, "")):
+            change: Settings = {facts(scene).lead: user}
+            await scene.control.patch_record(
+                scene.vendor, scene.name, facts(scene).project, "5001", change
+            )
+            assert await scene.adapter.read_lead("5001") == email
+
+    async def test_a_project_that_is_not_there_is_not_found(self, scene: Scene[Psa]) -> None:
+        with pytest.raises(NotFound):
+            await scene.adapter.read_lead(facts(scene).absent_id)
 
 
 class TestEligibility:

@@ -51,5 +51,10 @@ async def test_every_bench_runs() -> None:
     output, _ = await process.communicate()
     text = output.decode()
     assert process.returncode == 0, text
-    for part in ("throughput ratio", "history events", "one deal alone", "worker memory"):
+    for part in (
+        *("throughput ratio", "history events", "one deal alone", "worker memory"),
+        "trace: from a client",
+        "reconciliation of 20000 entries: worker memory",
+        "backfill: deals a second",
+    ):
         assert part in text

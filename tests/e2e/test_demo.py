@@ -12,6 +12,7 @@ import pytest
 
 from embedded.stack import down
 from tests.support.embedded_stack import free_base
+from tests.support.leaks import leaks, personal_data, secrets_of
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +67,13 @@ async def test_the_whole_demo_ends_well_and_leaves_nothing_running(tmp_path: Pat
     assert re.search(r"^released +by fiona", after, re.MULTILINE)
     assert re.search(r"^paid +611,894 JPY: settled, cash", after, re.MULTILINE)
     assert re.search(r"^Kantata +\S+: accepted payment", after, re.MULTILINE)
+    assert len(re.findall(r"^found +among \d+ records: ", after, re.MULTILINE)) == 1
+    assert re.search(r"^found .* never_told: time/\d+ is approved in kantata", after, re.MULTILINE)
+    assert re.search(r"^mended +told project \d+: to_bill \S+ JPY", after, re.MULTILINE)
+    assert re.search(r"^run again +all agrees", after, re.MULTILINE)
     assert after.count("starter.py resolve WI-") == 2
     assert re.search(r"^Done in \d+ s: ", after, re.MULTILINE)
     left = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if of_folder(p, directory)]
     assert left == []
+    told = leaks(directory / "logs", await personal_data() | secrets_of(directory / "secrets"))
+    assert told == [], "secrets or people in the logs"

@@ -22,13 +22,20 @@ import psutil
 import pytest
 import pytest_asyncio
 from pydantic import JsonValue
-from temporalio.client import WorkflowHandle
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import VersioningBehavior
+from temporalio.service import RPCError, RPCStatusCode
 
+from canonical.entries import EntryKind, EntryRef
+from canonical.ids import time_to_billing_id
 from canonical.saga import Outcome, SagaResult
 from embedded.configuration import ACCOUNT
 from embedded.processes import ROOT, surroundings, tail
 from embedded.stack import StackInfo
 from operations.composition import Office, open_office
+from operations.config import load_config
+from operations.servers import connect_temporal
 from simulators.kit.calls import CallView
 from simulators.kit.control import Control
 from tests.support.embedded_stack import free_base, running_stack
@@ -50,6 +57,9 @@ CONCURRENCY = 5
 DRAINS = 1
 """Places that the drain holds for its polls."""
 WORKERS = CONCURRENCY - DRAINS
+
+NOT_YET = {RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION}
+"""Temporal does not know the build before its worker polls."""
 
 Handle = WorkflowHandle[Any, SagaResult]
 
@@ -323,6 +333,86 @@ def most_at_once(calls: list[CallView]) -> int:
         count += change
         most = max(most, count)
     return most
+
+
+async def test_a_saga_stays_with_its_build_and_what_lives_on_takes_the_current_one(
+    plant: Plant,
+) -> None:
+    client = await connect_temporal(load_config(plant.ground.info.config))
+    period: WorkflowHandle[Any, Any] | None = None
+    try:
+        old = await (await plant.worker(**build("1"))).ready()
+        await make_current(client, "1")
+        deal = plant.ground.deals[1]
+        fault = await plant.hold("kantata", deal, "provision_tasks")
+        (done, staying) = await plant.start(2)
+        await plant.until_ended([done], 1)
+        project = await project_of(plant, done)
+        of = await plant.office.billing.changed(project, [EntryRef(kind=EntryKind.TIME, id="1")])
+        period = client.get_workflow_handle(time_to_billing_id(of.psa, of.project_id, of.period))
+        await until_on_build(period, "1")
+        await plant.control.wait_for_fault("kantata", ACCOUNT, fault)
+        await (await plant.worker(**build("2"))).ready()
+        await make_current(client, "2")
+        (new,) = await plant.start(1)
+        await plant.office.billing.changed(project, [EntryRef(kind=EntryKind.TIME, id="2")])
+        await until_on_build(period, "2")
+        await plant.control.release("kantata", ACCOUNT)
+        await plant.check([done, staying, new])
+        sagas = [await standing(handle) for handle in (staying, new)]
+        assert sagas == [(VersioningBehavior.PINNED, "1"), (VersioningBehavior.PINNED, "2")]
+        assert await standing(period) == (VersioningBehavior.AUTO_UPGRADE, "2")
+        old.send(signal.SIGTERM)
+        assert await old.ended() == 0
+    finally:
+        if period is not None:
+            await period.terminate()
+        await make_current(client, "")  # the others' workers have no build
+
+
+def build(id_: str) -> dict[str, str]:
+    return {"DEALTHREAD_WORKER__DEPLOYMENT_NAME": "plant", "DEALTHREAD_WORKER__BUILD_ID": id_}
+
+
+async def make_current(client: Client, build_id: str) -> None:
+    """Send what begins from here on to a build, as `set-current-version` does."""
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace,
+        deployment_name="plant",
+        build_id=build_id,
+        ignore_missing_task_queues=True,
+        allow_no_pollers=not build_id,
+    )
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                await client.workflow_service.set_worker_deployment_current_version(request)
+                return
+            except RPCError as error:
+                if error.status not in NOT_YET:
+                    raise
+            await asyncio.sleep(0.1)
+
+
+async def project_of(plant: Plant, handle: Handle) -> str:
+    view = await plant.office.sagas.view(handle.id)
+    (step,) = [each for each in view.steps if each.step == "provision_psa_project"]
+    assert step.receipt is not None
+    return step.receipt.record.id
+
+
+async def until_on_build(handle: WorkflowHandle[Any, Any], build_id: str) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            if (await standing(handle))[1] == build_id:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def standing(handle: WorkflowHandle[Any, Any]) -> tuple[int, str]:
+    """Return how a run is versioned, and which build had its last task."""
+    info = (await handle.describe()).raw_description.workflow_execution_info.versioning_info
+    return info.behavior, info.deployment_version.build_id
 
 
 async def test_health_and_metrics_tell_when_a_server_is_gone(plant: Plant) -> None:

@@ -1,7 +1,7 @@
 """Milestones and invoices that changed: who is told, what is nobody's, and the poll of an ERP."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from canonical.ids import milestone_to_invoice_id
 from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
 from canonical.invoicing import InvoiceChange
 from canonical.lifecycle import InvoiceState
-from canonical.milestone_to_invoice import MilestoneInput
+from canonical.milestone_to_invoice import MilestoneChanged, MilestoneInput
 from canonical.records import RecordRef
 from gateway.drain import Drain, Rules
 from gateway.invoice_feed import FRESH, MEMORY, InvoiceFeed
@@ -28,6 +28,7 @@ from store import Store
 from store.inbox import EventState, NewEvent
 from store.known_invoices import KnownInvoices
 from tests.gateway.scene import Gateway, cloudevent, stripe, structured
+from tests.store.invoicing import billed_contract, fee
 from tests.support.invoicing import approved_milestone, handed_over, invoiced, pay, seen_as
 from tests.support.world import World
 from workflows.milestone_to_invoice import MilestoneToInvoice
@@ -45,6 +46,7 @@ class FakeInvoices:
     """One invoice is ours, and one payment was applied to it."""
 
     asked: list[str] = field(default_factory=list)
+    sent: dict[str, str] = field(default_factory=dict)
 
     async def of(self, connection: str, ids: Collection[str]) -> frozenset[str]:
         self.asked.append(connection)
@@ -55,6 +57,10 @@ class FakeInvoices:
     ) -> dict[str, frozenset[str]]:
         assert connection
         return {each: frozenset({OURS}) for each in references if each in {"pi_ours", "ch_ours"}}
+
+    async def transmitted(self, connection: str, sent: Mapping[str, str]) -> None:
+        assert connection == "stripe"
+        self.sent.update(sent)
 
 
 def about(event_id: str, kind: str, **record: object) -> bytes:
@@ -85,7 +91,9 @@ async def test_each_milestone_of_an_event_starts_its_saga(gateway: Gateway) -> N
         "milestone-to-invoice/kantata/32",
     ]
     first = target(answers[0])
-    assert (first.workflow, first.signal) == ("MilestoneToInvoice", "")
+    assert (first.workflow, first.signal) == ("MilestoneToInvoice", "changed")
+    assert first.message is not None
+    assert first.message((), "c-1") == MilestoneChanged(correlation_id="c-1")
     assert first.start == MilestoneInput(psa="kantata", milestone_id="31", correlation_id="c-1")
 
 
@@ -167,6 +175,22 @@ async def test_the_feed_tells_of_milestones_of_billed_projects(store: Store) -> 
     assert target(answer).workflow_id == "milestone-to-invoice/kantata/31"
 
 
+async def test_the_feed_tells_of_a_deleted_milestone_that_is_being_billed(store: Store) -> None:
+    async def bills(_project: str) -> bool:
+        return False
+
+    async def told() -> list[str]:
+        feed = PsaFeed("kantata", FakePsa([change("1", "gone")]), store, bills)  # type: ignore[arg-type]  # stands in for it
+        return [event.subject async for event in feed.read(NOW, NOW)]
+
+    assert await told() == []
+    await store.engagements.put(billed_contract())
+    await store.fees.reserve("run", fee("kantata/gone"))
+    assert await told() == ["gone"]
+    await store.fees.release("run")
+    assert await told() == []
+
+
 def from_feed(event: FeedEvent) -> NewEvent:
     return NewEvent("kantata", event.id, "feed", event.kind, event.subject, event.body)
 
@@ -219,6 +243,15 @@ async def test_what_is_not_ours_is_ignored(
     (answer,) = await routed(gateway, EventRouter(open_period, invoices=FakeInvoices()))
     assert isinstance(answer, Refused)
     assert answer.verdict is Verdict.IGNORED
+
+
+async def test_an_invoice_that_stripe_sent_is_noted_before_the_look(gateway: Gateway) -> None:
+    invoices = FakeInvoices()
+    for event_id, id_ in (("evt_1", OURS), ("evt_2", "in_theirs")):
+        await gateway.send(stripe(about(event_id, "invoice.sent", id=id_)))
+    answers = await routed(gateway, EventRouter(open_period, invoices=invoices))
+    assert invoices.sent == {OURS: "evt_1"}
+    assert [isinstance(each, Refused) for each in answers] == [False, True]
 
 
 async def test_many_events_of_an_invoice_are_one_question_and_one_signal(gateway: Gateway) -> None:

@@ -77,7 +77,8 @@ class Running:
             f'[temporal]\naddress = "{self.temporal}"\n'
             f"[worker]\nstart_seconds = {self.start_seconds}\n[gateway]\n"
             f"port = {self.port}\n"
-            '[people."ines.duarte"]\nroles = ["finance"]\ntoken_file = "token"\n'
+            '[people."ines.duarte"]\nroles = ["finance"]\n'
+            'email = "ines.duarte@example.com"\ntoken_file = "token"\n'
             '[connections.stripe]\nvendor = "stripe"\nrole = "billing_engine"\n'
             'base_url = "http://x"\nsecret_files = {api_key = "api_key"}\n'
             '[connections.stripe.events]\nkind = "stripe"\nsecret_file = "events"\n'

@@ -324,9 +324,11 @@ class _Invoices:
             entries = self._capped(row["cap"])
             again = self._rebilled(entries) if row["stage"] in ("credited", "end") else Decimal(0)
             whole = _sum(row[column] for column in columns)
-            if whole != sum(entries.values(), Decimal(0)) + again:
-                yield f"{where}: its entries come to {sum(entries.values(), Decimal(0)) + again}"
             late = row["stage"] in ("credited", "end")
+            less = self._released_of_cap(entries) if late else Decimal(0)
+            total = sum(entries.values(), Decimal(0)) + again - less
+            if whole != total:
+                yield f"{where}: its entries come to {total}"
             if Decimal(row["credited"]) != (self._credited(entries) if late else Decimal(0)):
                 yield f"{where}: credited is {row['credited']}"
 
@@ -339,6 +341,18 @@ class _Invoices:
                 if counts and entry[f"{part}_disposition"] == "to_bill":
                     found[name] = Decimal(entry[f"{part}_amount"])
         return found
+
+    def _released_of_cap(self, entries: Mapping[str, Decimal]) -> Decimal:
+        """Return what issued lines with these entries were written down by."""
+        lines = [row for row in self.lines if entries.keys() & set(row["bills"].split(";"))]
+        return sum(
+            (
+                Decimal(row["net"]) - Decimal(row["released_net"])
+                for row in lines
+                if row["state"] == "in"
+            ),
+            Decimal(0),
+        )
 
     def _credited(self, entries: Mapping[str, Decimal]) -> Decimal:
         return _sum(row["amount"] for row in self.credits if row["bills"] in entries)

@@ -62,9 +62,9 @@ from tests.golden.invoice_files import (
 from tests.golden.loading import PSA, exchange_rates, known_expenses, read, workers
 
 PEOPLE = {
-    "olivia": Actor("olivia", frozenset({"operator"})),
-    "fiona": Actor("fiona", frozenset({"finance"})),
-    "carl": Actor("carl", frozenset({"controller"})),
+    "olivia": Actor("olivia", frozenset({"operator"}), "olivia@example.com"),
+    "fiona": Actor("fiona", frozenset({"finance"}), "fiona@example.com"),
+    "carl": Actor("carl", frozenset({"controller"}), "carl@example.com"),
 }
 FIXED_FEE, MANAGED = f"{PSA}/503", f"{PSA}/505"
 _CAPS = text("SELECT engagement, cap, amount, reserved, drafted, invoiced, credited FROM caps")

@@ -65,7 +65,7 @@ def test_hours_make_the_net_or_there_are_none(
         ("credits.csv", "12345,1234,13579", "12345,1235,13579", "K2: the note's gross"),
         ("client_pos.csv", "498541,0,0,101459", "453219,0,0,146781", "EDO-7 released: released"),
         ("client_pos.csv", "13579,115039", "12345,113805", "EDO-7 credited: credited is 12345"),
-        ("caps.csv", "0.00,3000.00,2929.91,0.00,r", "0.00,3000.00,3000.00,70.09,r", "PC1-PERIOD c"),
+        ("caps.csv", "2929.91,2929.91,70.09,r", "2929.91,2859.82,0.00,r", "PC1-PERIOD c"),
         ("caps.csv", "414.046,0.000,0.000,20.000", "414.046,0.000,0.000,20.001", "KW-ENG released"),
         ("contract_lines.csv", "412345,12345,400000", "412345,0,412345", "MS-1: credited is 0"),
         ("month_end.csv", "383.50,0.00,310.00", "383.50,0.00,310.01", "apex: closing is 310.01"),

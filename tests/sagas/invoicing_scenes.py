@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHandle, WorkflowHistory
 
 from canonical.bill_schedules import BilledSchedules, BillSchedulesInput
-from canonical.credit_invoice import CreditAnswer, CreditVerb
+from canonical.credit_invoice import CreditAnswer, CreditedAmount, CreditVerb
 from canonical.draft_acts import DraftAnswer, Reject, Review, Split
 from canonical.draft_to_invoice import AssembleDrafts
 from canonical.drafts import Draft, DraftState
@@ -21,13 +21,16 @@ from canonical.engagement import BillingMethod, Engagement
 from canonical.ids import invoice_id, look_id
 from canonical.invoicing import CreditReason
 from canonical.lifecycle import InvoiceState, TrackedInvoice
+from canonical.money import Money
 from canonical.saga import Outcome, SagaResult, Verb
 from canonical.schedules import MonthlyFeeTerms
 from operations.sagas import SAGA_QUEUE
 from store.draft_change import Change, LockedDrafts
 from tests.contract.psa_invoicing_role import Person
 from tests.sagas.matrix import correlation
+from tests.sagas.test_credits import credit_natively
 from tests.sagas.test_milestones import provisioned
+from tests.sagas.test_tax_differences import taxed
 from tests.support.billing import AT_PROJECT, engagement
 from tests.support.invoicing import (
     MILESTONE_CENTS,
@@ -115,6 +118,46 @@ async def milestone_rolled_back(world: World) -> WorkflowHistory:
     handle = await start_milestone(world, account, milestone)
     await world.decide(await world.parked(handle, "mark_eligible"), Verb.ROLL_BACK)
     return await ended(world, handle, Outcome.ROLLED_BACK)
+
+
+async def reopened(world: World) -> Handle:
+    """Draft a milestone, open its task again, and tell its saga; return it when it is all over."""
+    account, milestone = await approved_milestone(world)
+    await ended(world, await start_milestone(world, account, milestone), Outcome.COMPLETED)
+    assert len(await drafted(world, account)) == 1
+    await Person(world.control, account).reopen(milestone)
+    handle = await start_milestone(world, account, milestone)
+    assert (await world.result(handle)).outcome is Outcome.ROLLED_BACK
+    return handle
+
+
+@scene
+async def milestone_taken_off_its_draft(world: World) -> WorkflowHistory:
+    handle = await reopened(world)
+    first = world.env.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    return await first.fetch_history()
+
+
+@scene
+async def milestone_taken_back(world: World) -> WorkflowHistory:
+    handle = await reopened(world)
+    return await world.env.client.get_workflow_handle(handle.id).fetch_history()
+
+
+@scene
+async def milestone_approved_while_it_is_read(world: World) -> WorkflowHistory:
+    deal = await provisioned(world)
+    first, _ = await deal.ids()
+    read: dict[str, JsonValue] = {"correlation": correlation("plan_milestone"), "path": "/stories"}
+    fault = await world.control.add_fault("kantata", deal.account, read, "hold", effect="before")
+    handle = await deal.start(first)
+    await world.control.wait_for_fault("kantata", deal.account, fault)
+    await deal.manager.complete(first)
+    await deal.start(first)
+    await world.control.release("kantata", deal.account)
+    assert (await world.result(handle)).outcome is Outcome.COMPLETED
+    begun = world.env.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    return await begun.fetch_history()
 
 
 # BillSchedules and AssembleInvoiceDrafts.
@@ -312,6 +355,28 @@ async def confirmation_retried(world: World) -> WorkflowHistory:
     return await ended(world, handle, Outcome.COMPLETED)
 
 
+@scene
+async def tax_beyond_tolerance(world: World) -> WorkflowHistory:
+    account = await milestone_handed_over(world, crm=NO_CRM)
+    await taxed(world, account)
+    _, handle = await post(world, account)
+    return await ended(world, handle, Outcome.COMPLETED)
+
+
+@scene
+async def invoice_deleted_and_queued_again(world: World) -> WorkflowHistory:
+    account = await handed_over(world, crm=NO_CRM)
+    read: dict[str, JsonValue] = {"correlation": correlation("read_back")}
+    fault = await world.control.add_fault("netsuite", account, read, "hold", effect="after")
+    _, handle = await post(world, account)
+    await world.control.wait_for_fault("netsuite", account, fault)
+    (invoice,) = await world.control.records("netsuite", account, type="invoice")
+    await world.control.delete_record("netsuite", account, "invoice", invoice["id"])
+    await world.control.release("netsuite", account)
+    await world.decide(await world.parked(handle, "read_back"), Verb.ROLL_BACK)
+    return await ended(world, handle, Outcome.ROLLED_BACK)
+
+
 # TellInvoice and InvoiceLifecycle.
 
 
@@ -342,6 +407,17 @@ async def payment_told(world: World) -> WorkflowHistory:
     account, invoice = await looked_at_once(world)
     await pay(world, account, invoice, invoice.gross.amount)
     return await ended(world, await look_again(world, invoice), Outcome.COMPLETED)
+
+
+@scene
+async def money_told(world: World) -> WorkflowHistory:
+    account = await milestone_handed_over(world)
+    invoice = await invoiced(world, account)
+    await pay(world, account, invoice, Decimal(500))
+    await look(world, invoice)
+    handle = second_look(world, invoice)
+    await world.eventually(lambda: there(handle), "the look")
+    return await ended(world, handle, Outcome.COMPLETED)
 
 
 @scene
@@ -428,6 +504,18 @@ async def credited_to_be_billed_again(world: World) -> WorkflowHistory:
     assert not (await decided(world, answer.credit, CreditVerb.APPROVE, by="olivia")).taken
     assert (await decided(world, answer.credit, CreditVerb.APPROVE)).taken
     return await ended(world, credit_saga(world, answer.credit), Outcome.COMPLETED)
+
+
+@scene
+async def native_credit_billed_again(world: World) -> WorkflowHistory:
+    account = await handed_over(world, crm=NO_CRM)
+    invoice = await invoiced(world, account)
+    memo = await credit_natively(world, account, invoice, Decimal(40))
+    await look(world, invoice)
+    seen = await seen_as(world, invoice, InvoiceState.PART_SETTLED)
+    part = CreditedAmount(line=1, amount=Money(amount=Decimal(40), currency="USD"))
+    told = await world.invoices.explain(seen, memo, [part], CreditReason.REBILL, by="fiona")
+    return await ended(world, credit_saga(world, told.credit.id), Outcome.COMPLETED)
 
 
 @scene

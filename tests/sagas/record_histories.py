@@ -18,8 +18,10 @@ from pydantic import JsonValue
 from temporalio.client import WorkflowHistory
 
 from canonical.saga import Outcome, Verb, WorkItem
+from tests.sagas.backfill_scenes import BACKFILLS
 from tests.sagas.invoicing_scenes import INVOICING
 from tests.sagas.matrix import correlation
+from tests.sagas.reconciling_scenes import RECONCILING
 from tests.sagas.scenes import (
     LAST_UNDOABLE,
     Handle,
@@ -311,6 +313,18 @@ async def test_record_billing(world: World, name: str) -> None:
 @pytest.mark.parametrize("name", INVOICING)
 async def test_record_invoicing(world: World, name: str) -> None:
     recorded = await INVOICING[name](world)
+    keep(folder_of(recorded), name, recorded)
+
+
+@pytest.mark.parametrize("name", BACKFILLS)
+async def test_record_backfills(world: World, name: str) -> None:
+    recorded = await BACKFILLS[name](world)
+    keep(folder_of(recorded), name, recorded)
+
+
+@pytest.mark.parametrize("name", RECONCILING)
+async def test_record_reconciling(world: World, name: str) -> None:
+    recorded = await RECONCILING[name](world)
     keep(folder_of(recorded), name, recorded)
 
 

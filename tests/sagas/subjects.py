@@ -5,14 +5,17 @@ A further saga joins the matrix with its subjects here.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from temporalio.client import WorkflowHandle
 
+from canonical.credit_invoice import CreditedAmount
 from canonical.engagement import BillingMethod
 from canonical.ids import look_id
 from canonical.invoicing import CreditReason
 from canonical.lifecycle import InvoiceState, TrackedInvoice
+from canonical.money import Money
 from canonical.saga import SagaResult
 from tests.support.billing import (
     AT_PROJECT,
@@ -243,11 +246,16 @@ class LookSubject(Subject):
 
 
 class CreditSubject(Subject):
-    """CreditInvoice over an invoice that is billed again as a whole."""
+    """CreditInvoice over an invoice that is billed again, as a whole or in part."""
 
     saga = CreditInvoice
     stop_at = ""
     vendors = ("netsuite", "kantata")
+
+    def __init__(self, name: str, part: Decimal | None = None) -> None:
+        """Say how much of the first line is billed again; None: all of it."""
+        super().__init__(name)
+        self._part = part
 
     async def account(self, world: World) -> str:
         """Let an invoice be issued and looked at once."""
@@ -260,8 +268,10 @@ class CreditSubject(Subject):
     async def start(self, world: World, account: str) -> Handle:
         """Ask for the credit; whoever answers the gate approves it."""
         invoice = await self._invoice(world, account)
+        part = self._part and Money(amount=self._part, currency=invoice.currency)
+        lines = [CreditedAmount(line=1, amount=part)] if part else []
         asked = await world.invoices.credit(
-            invoice, [], CreditReason.REBILL, because="wrong period", by="olivia"
+            invoice, lines, CreditReason.REBILL, because="wrong period", by="olivia"
         )
         assert asked.taken, asked.reasons
         return world.env.client.get_workflow_handle_for(CreditInvoice.run, asked.credit)
@@ -272,7 +282,8 @@ class CreditSubject(Subject):
         waiting = await world.store.drafts.billables(psa=f"kantata@{account}")
         assert len(waiting) == (1 if done else 0)
         if done:
-            await seen_as(world, invoice, InvoiceState.CREDITED)
+            partly = InvoiceState.PART_SETTLED if self._part else InvoiceState.CREDITED
+            await seen_as(world, invoice, partly)
 
     async def _invoice(self, world: World, account: str) -> TrackedInvoice:
         return await world.store.invoices.get(f"netsuite@{account}", world.notes[account])
@@ -307,5 +318,6 @@ SUBJECTS: tuple[Subject, ...] = (
     PostingSubject("a milestone, billed by Stripe", "draft_invoice", _engine_milestone),
     LookSubject("a paid invoice"),
     CreditSubject("an invoice billed again"),
+    CreditSubject("an invoice billed again in part", Decimal(40)),
 )
 """For a step, the first of them whose clean run has it is used."""

@@ -100,7 +100,7 @@ async def test_a_run_terminated_past_the_pivot_is_swept_forward(
     async with asyncio.timeout(30):
         await handed.wait()
     id_ = billing_run_id(f"kantata@{account}", AT_PROJECT, PERIOD, 1)
-    handle = world.env.client.get_workflow_handle_for(BillingRun.run, id_)
+    handle = world.env.client.get_workflow_handle(id_)
     await handle.terminate("a test")
     monkeypatch.undo()
     log = await effects(world, account)
@@ -185,7 +185,7 @@ async def test_a_period_that_is_terminated_leaves_its_run_alone(world: World) ->
     await world.env.client.get_workflow_handle(name).terminate("a test")
     await world.control.release("netsuite", account)
     id_ = billing_run_id(of.psa, of.project_id, of.period, 1)
-    run = world.env.client.get_workflow_handle_for(BillingRun.run, id_)
+    run: Handle = world.env.client.get_workflow_handle(id_, result_type=SagaResult)
     assert (await world.result(run)).outcome is Outcome.COMPLETED
     assert (await run.describe()).status is WorkflowExecutionStatus.COMPLETED
     await assert_billed(world, account)

@@ -147,20 +147,45 @@ async def test_a_rebill_is_reviewed_invoiced_and_mirrored_again(world: World) ->
     assert mirrored.net == invoice.net
 
 
-async def test_a_rebill_of_a_part_leaves_the_mirror_and_is_invoiced(world: World) -> None:
+async def test_a_rebill_of_a_part_leaves_its_entries_and_makes_the_mirror_anew(
+    world: World,
+) -> None:
     account = await handed_over(world)
     invoice = await invoiced(world, account)
+    (before,) = await mirrors(world, account)
     await credited(world, invoice, (1, "40.00"), reason=CreditReason.REBILL)
-    assert len(await mirrors(world, account)) == 1
+    (after,) = await mirrors(world, account)
+    assert after["time_entry_ids"] == before["time_entry_ids"]
+    await rebilled(world, account, usd("40.00"))
+    await assert_equal_to_the_cent(world, account, invoice.net)
+
+
+async def rebilled(world: World, account: str, net: Money) -> Draft:
+    """Review, release and issue what a rebill opened."""
     (draft,) = await drafted(world, account)
-    assert draft.net == usd("40.00")
+    assert draft.net == net
     assert (await world.queue.act(draft.id, Review(by="olivia"))).taken
-    assert (await release(world, draft)).taken
+    answer = await release(world, draft)
+    assert answer.taken, answer.reasons
     await in_state(world, draft.id, DraftState.INVOICED)
-    assert (await world.result(posting(world, draft))).outcome == "completed"
-    first = await world.store.drafts.get(invoice.draft)
-    found = [await mirror(world, account, each) for each in (first, draft)]
-    assert [each.net for each in found if each is not None] == [invoice.net, usd("40.00")]
+    result = await world.result(posting(world, draft))
+    assert result.outcome == "completed", result
+    return draft
+
+
+async def assert_equal_to_the_cent(world: World, account: str, net: Money) -> None:
+    """Assert that ERP, subledger and PSA have the same net billed, credits taken off."""
+    issued = await live(world, "netsuite", account, "invoice")
+    erp = sum((amount(each["subtotal"]) for each in issued), Decimal(0))
+    erp -= sum((amount(each["subtotal"]) for each in await memos(world, account)), Decimal(0))
+    tracked_ = await world.store.invoices.list(client_id=f"client-{account}")
+    of_case = [each for each in tracked_ if each.record.system == f"netsuite@{account}"]
+    subledger = sum(
+        (line.expected.amount - line.credited.amount for each in of_case for line in each.lines),
+        Decimal(0),
+    )
+    psa = sum(Decimal(each["total"]) for each in await mirrors(world, account)) / 100
+    assert (erp, subledger, psa) == (net.amount, net.amount, net.amount)
 
 
 async def test_of_two_credits_at_once_no_more_is_taken_than_was_invoiced(world: World) -> None:
@@ -439,6 +464,74 @@ async def test_a_credit_of_the_erp_waits_for_its_reason_and_is_explained(world: 
     assert stored is not None
     assert (stored.open, stored.how) == (False, "explained by fiona: concession")
     assert await native_item(world, invoice) is None
+
+
+async def test_a_credit_of_the_erp_that_is_billed_again_changes_the_mirror(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    (before,) = await mirrors(world, account)
+    number, own = await whole_part(world, invoice)
+    memo = await credit_natively(world, account, invoice, own.amount)
+    await look(world, invoice)
+    await unexplained(world, invoice)
+    seen = await seen_as(world, invoice, InvoiceState.PART_SETTLED)
+    line = [CreditedAmount(line=number, amount=own)]
+
+    told = await world.invoices.explain(seen, memo, line, CreditReason.REBILL, by="fiona")
+    assert told.state == "credited"
+    result = await world.result(saga(world, told.credit.id))
+    assert result.outcome == "completed", result
+
+    (after,) = await mirrors(world, account)
+    freed = set(before["time_entry_ids"]) - set(after["time_entry_ids"])
+    assert len(freed) == 1
+    assert Decimal(after["total"]) / 100 == invoice.net.amount - own.amount
+    await rebilled(world, account, own)
+    on_mirrors = [id_ for each in await mirrors(world, account) for id_ in each["time_entry_ids"]]
+    assert sorted(on_mirrors) == sorted(before["time_entry_ids"])
+    await assert_equal_to_the_cent(world, account, invoice.net)
+    # The same again, by whoever does not know of it, changes nothing.
+    await world.invoices.explain(seen, memo, line, CreditReason.REBILL, by="fiona")
+    assert (await world.result(saga(world, told.credit.id))).outcome == "completed"
+    assert len(await mirrors(world, account)) == 2
+
+
+async def test_a_credit_of_the_erp_over_all_of_it_is_billed_again_as_a_whole(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    memo = await credit_natively(world, account, invoice, invoice.net.amount)
+    await look(world, invoice)
+    await unexplained(world, invoice)
+    seen = await seen_as(world, invoice, InvoiceState.CREDITED)
+    told = await world.invoices.explain(seen, memo, [], CreditReason.REBILL, by="fiona")
+    await world.result(saga(world, told.credit.id))
+    assert await mirrors(world, account) == []
+    await rebilled(world, account, invoice.net)
+    await assert_equal_to_the_cent(world, account, invoice.net)
+
+
+async def test_a_paid_mirror_of_a_credit_of_the_erp_waits_for_a_person(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    await paid_in_psa(world, account, await world.store.drafts.get(invoice.draft))
+    memo = await credit_natively(world, account, invoice, Decimal(30))
+    await look(world, invoice)
+    await unexplained(world, invoice)
+    seen = await seen_as(world, invoice, InvoiceState.PART_SETTLED)
+    line = [CreditedAmount(line=1, amount=usd("30.00"))]
+    told = await world.invoices.explain(seen, memo, line, CreditReason.REBILL, by="fiona")
+    item = await world.parked(saga(world, told.credit.id), "cancel_mirror")
+    await world.decide(item, Verb.SKIP, because="corrected in the PSA")
+    result = await world.result(saga(world, told.credit.id))
+    assert result.outcome == "completed"
+    assert len(await mirrors(world, account)) == 1
+    await rebilled(world, account, usd("30.00"))
+
+
+async def whole_part(world: World, invoice: TrackedInvoice) -> tuple[int, Money]:
+    """Return the first line, and the amount of the first entry that it bills."""
+    first, *_ = await left(world, invoice)
+    return first.line, first.billed
 
 
 async def test_a_credit_of_the_erp_that_is_taken_back_waits_no_more(world: World) -> None:

@@ -2,7 +2,15 @@
 
 from decimal import Decimal
 
-from canonical.lifecycle import InvoiceState, SettledBy
+import pytest
+from pydantic import JsonValue
+
+from canonical.invoicing import Delivery
+from canonical.lifecycle import InvoiceState, SettledBy, TrackedInvoice
+from canonical.saga import Verb, WorkItemKind
+from operations.deliveries import say_delivery
+from operations.people import Refused
+from store.work_items import StoredWorkItem
 from tests.support.billing import live
 from tests.support.invoicing import handed_over, invoiced, look, pay, seen_as
 from tests.support.world import World
@@ -91,3 +99,91 @@ async def test_an_invoice_that_a_clerk_deleted_is_seen(world: World) -> None:
     await look(world, invoice)
     gone = await seen_as(world, invoice, InvoiceState.GONE)
     assert gone.net == invoice.net
+
+
+async def test_the_psa_shows_the_deals_money_on_its_project(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+
+    async def shown() -> list[str]:
+        found = await live(world, "kantata", account, "custom_field_values")
+        return [str(each["value"]) for each in found if each["custom_field_id"] == "34"]
+
+    async def told(what: str) -> bool:
+        return any(what in each for each in await shown())
+
+    await world.eventually(lambda: told(f"invoiced {invoice.net}, outstanding {invoice.gross}"), "")
+    await pay(world, account, invoice, invoice.gross.amount)
+    await look(world, invoice)
+    await world.eventually(lambda: told(f"{invoice.number}: settled"), "the payment in the PSA")
+    assert len(await shown()) == 1
+
+
+# On its way to the client.
+
+
+async def rejected(world: World, invoice: TrackedInvoice) -> StoredWorkItem | None:
+    of = f"invoice/{invoice.record.system}/{invoice.record.id}"
+    items = await world.store.work_items.list(workflow_id=of)
+    return next((each for each in items if each.item.kind is WorkItemKind.DELIVERY), None)
+
+
+async def no_longer(world: World, invoice: TrackedInvoice) -> bool:
+    return await rejected(world, invoice) is None
+
+
+async def test_the_erp_says_that_it_was_sent_and_that_it_came_back(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+
+    async def status(value: str) -> None:
+        fields: dict[str, JsonValue] = {"custbody_psg_ei_status": value}
+        await world.control.patch_record("netsuite", account, "invoice", invoice.record.id, fields)
+        await look(world, invoice)
+
+    await status("4")
+    await seen_as(world, invoice, InvoiceState.TRANSMITTED)
+    await status("8")
+    seen = await seen_as(world, invoice, InvoiceState.DELIVERY_REJECTED)
+    assert seen.delivery_because == f"Sending Failed in netsuite@{account}"
+    found = await world.eventually(lambda: rejected(world, invoice), "a work item")
+    assert f"starter.py invoice transmitted {invoice.number}" in found.item.failure.message
+    with pytest.raises(Refused, match="send it again"):
+        await world.desk.resolve(found.item, Verb.RETRY, by="fiona", corrections={})
+    # Somebody sends it by post: the field of the ERP goes on saying that it failed.
+    await say_delivery(world.invoices, seen, Delivery.TRANSMITTED, because="by post", by="olivia")
+    await seen_as(world, invoice, InvoiceState.TRANSMITTED)
+    await world.eventually(lambda: no_longer(world, invoice), "the end of the work item")
+    closed = await world.store.work_items.get(found.item.id)
+    assert closed is not None
+    assert closed.how == "the invoice is transmitted"
+    await look(world, invoice)
+    assert (await seen_as(world, invoice, InvoiceState.TRANSMITTED)).delivery_because == "by post"
+
+
+async def test_a_person_says_that_it_came_back_until_it_is_sent_again(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    for by, because, why in (
+        ("olivia", " ", "say why"),
+        ("nobody", "x", "not in dealthread"),
+    ):
+        with pytest.raises(Refused, match=why):
+            await say_delivery(world.invoices, invoice, Delivery.REJECTED, because=because, by=by)
+    told: list[str] = []
+    for because in ("wrong portal", "wrong portal"):
+        await say_delivery(world.invoices, invoice, Delivery.REJECTED, because=because, by="olivia")
+        await seen_as(world, invoice, InvoiceState.DELIVERY_REJECTED)
+        found = await world.eventually(lambda: rejected(world, invoice), "a work item")
+        told.append(found.item.id)
+        await say_delivery(
+            world.invoices, invoice, Delivery.TRANSMITTED, because="sent again", by="olivia"
+        )
+        await seen_as(world, invoice, InvoiceState.TRANSMITTED)
+        await world.eventually(lambda: no_longer(world, invoice), "the end of the work item")
+    # The second rejection for the same reason is another work item.
+    assert len(set(told)) == 2
+    # A payment says more than a delivery.
+    await pay(world, account, invoice, invoice.gross.amount)
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.SETTLED)

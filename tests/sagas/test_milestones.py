@@ -14,7 +14,7 @@ from canonical.draft_acts import Review
 from canonical.drafts import Draft, DraftState, LineState
 from canonical.ids import milestone_to_invoice_id
 from canonical.invoicing import PsaMilestone
-from canonical.milestone_to_invoice import MilestoneInput
+from canonical.milestone_to_invoice import NOT_APPROVED, MilestoneChanged, MilestoneInput
 from canonical.money import Money
 from canonical.saga import Outcome, SagaResult, Verb
 from operations.sagas import SAGA_QUEUE
@@ -23,7 +23,7 @@ from tests.sagas.matrix import correlation
 from tests.support.billing import amount
 from tests.support.invoicing import drafted, in_state, invoices, release
 from tests.support.world import World
-from workflows.milestone_to_invoice import NOT_APPROVED, MilestoneToInvoice
+from workflows.milestone_to_invoice import MilestoneToInvoice
 
 Handle = WorkflowHandle[Any, SagaResult]
 
@@ -70,6 +70,8 @@ class Provisioned:
             task_queue=SAGA_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="changed",
+            start_signal_args=[MilestoneChanged()],
         )
 
     async def billed(self, milestone_id: str) -> Outcome:
@@ -158,11 +160,31 @@ async def test_one_that_is_not_approved_ends_and_a_later_event_begins_anew(world
     first, _ = await deal.ids()
     ended = await world.result(await deal.start(first))
     assert (ended.outcome, ended.reason) == (Outcome.ROLLED_BACK, NOT_APPROVED)
+    assert ended.generation == 1
     assert await deal.note(first) == ""
     assert await drafted(world, deal.account, deal.project_id) == []
     await deal.manager.complete(first)
     again = await world.result(await deal.start(first))
     assert (again.outcome, again.generation) == (Outcome.COMPLETED, ended.generation + 1)
+    assert (await deal.draft()).net.amount == 75_000
+
+
+async def test_an_approval_that_comes_while_it_is_read_is_not_lost(world: World) -> None:
+    deal = await provisioned(world)
+    first, _ = await deal.ids()
+    reading: dict[str, JsonValue] = {
+        "correlation": correlation("plan_milestone"),
+        "path": "/stories",
+    }
+    # What the PSA answers is from before the approval.
+    held = await world.control.add_fault("kantata", deal.account, reading, "hold", effect="before")
+    handle = await deal.start(first)
+    await world.control.wait_for_fault("kantata", deal.account, held)
+    await deal.manager.complete(first)
+    assert (await deal.start(first)).id == handle.id
+    await world.control.release("kantata", deal.account)
+    ended = await world.result(handle)
+    assert (ended.outcome, ended.generation) == (Outcome.COMPLETED, 2)
     assert (await deal.draft()).net.amount == 75_000
 
 

@@ -21,6 +21,7 @@ from temporalio.workflow import NondeterminismError
 
 from canonical import activities as references
 from canonical.activities import ActivityRef
+from canonical.backfill import BackfillInput, BackfillView, ChangeRate, Steer
 from canonical.bill_schedules import BilledSchedules, BillSchedulesInput
 from canonical.credit_invoice import CreditAnswer, CreditInput, DecideCredit
 from canonical.draft_acts import ActOnDraft, DraftAnswer
@@ -40,6 +41,7 @@ from canonical.invoicing import Billee
 from canonical.milestone_to_invoice import MilestoneInput
 from canonical.model import CanonicalModel
 from canonical.opportunity import OpportunityToProjectInput
+from canonical.reconciliation import ListDue, Reconciled, ReconciledNightly, ReconcileInput
 from canonical.records import RecordRef
 from canonical.saga import Resolve, Resolved, SagaResult, StepCall, UndoCall
 from canonical.time_to_billing import (
@@ -50,12 +52,17 @@ from canonical.time_to_billing import (
     TimeToBillingInput,
 )
 from operations.workers import workflow_runner
+from tests.sagas.backfill_scenes import BACKFILLS
 from tests.sagas.invoicing_scenes import INVOICING
+from tests.sagas.reconciling_scenes import RECONCILING
 from tests.sagas.record_histories import BILLING, HISTORIES, KEPT, SCENES, SIZE_MAX
+from workflows.alerting import JudgeServiceLevels, TellPeople
 from workflows.housekeeping import SealAuditTrail, SweepTerminated
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.post_invoice import READ_BACK, READY_CHARGES, PostInvoice
+from workflows.reconcile import WatchConservation
 from workflows.registry import SAGAS, WORKFLOWS
+from workflows.watch import WatchRuns
 
 pytestmark = [pytest.mark.replay]
 
@@ -72,6 +79,9 @@ INPUTS: dict[str, type[CanonicalModel]] = {
     "InvoiceLifecycle": LifecycleInput,
     "AssembleInvoiceDrafts": AssembleDrafts,
     "BillSchedules": BillSchedulesInput,
+    "Backfill": BackfillInput,
+    "Reconcile": ReconcileInput,
+    "ReconcileNightly": ListDue,
 }
 RESULTS: dict[str, type[CanonicalModel]] = {
     **{saga.__name__: SagaResult for saga in SAGAS},
@@ -79,6 +89,9 @@ RESULTS: dict[str, type[CanonicalModel]] = {
     "InvoiceLifecycle": LookEnded,
     "AssembleInvoiceDrafts": Assembled,
     "BillSchedules": BilledSchedules,
+    "Backfill": BackfillView,
+    "Reconcile": Reconciled,
+    "ReconcileNightly": ReconciledNightly,
 }
 SIGNALS: dict[str, type[CanonicalModel]] = {
     "changed": EntriesChanged,
@@ -93,11 +106,21 @@ UPDATES: dict[str, tuple[type[CanonicalModel], type[CanonicalModel]]] = {
     "act": (ActOnDraft, DraftAnswer),
     "decide": (DecideCredit, CreditAnswer),
     "asked": (DecideCredit, CreditAnswer),
+    "pause": (Steer, BackfillView),
+    "resume": (Steer, BackfillView),
+    "cancel": (Steer, BackfillView),
+    "change_rate": (ChangeRate, BackfillView),
 }
 """What an update is sent, and what it answers; `asked` is sent nothing."""
 SHORT = {
+    "backfill_continued": 5,
+    "backfill_refused_by_the_source": 5,
+    "compared_at_night": 7,
     "drafts_assembled": 5,
+    "milestone_approved_while_it_is_read": 7,
     "milestone_not_approved": 5,
+    "milestone_taken_back": 7,
+    "milestone_taken_off_its_draft": 7,
     "nothing_to_draft": 4,
     "opened_again": 6,
     "schedule_billed": 5,
@@ -133,10 +156,18 @@ async def test_a_recorded_history_replays(file: Path) -> None:
 
 def test_every_saga_and_scene_is_recorded() -> None:
     recorded = {file.parent.name for file in FILES}
-    # Each run of these two is one activity, and over.
-    brief = {SweepTerminated, SealAuditTrail}
+    # Each run of these is one activity, and over.
+    brief = {
+        SweepTerminated,
+        SealAuditTrail,
+        WatchConservation,
+        WatchRuns,
+        JudgeServiceLevels,
+        TellPeople,
+    }
     assert recorded == {each.__name__ for each in WORKFLOWS if each not in brief}
-    assert {file.stem for file in FILES} == {*SCENES, *BILLING, *INVOICING, *KEPT}
+    scenes = {*SCENES, *BILLING, *INVOICING, *BACKFILLS, *RECONCILING}
+    assert {file.stem for file in FILES} == scenes | KEPT
     assert all(file.stat().st_size < SIZE_MAX for file in FILES)
 
 

@@ -153,6 +153,7 @@ async def test_rows_come_twice_out_of_order_and_late(org: Org) -> None:
         "duplicate": 1,
         "shuffle": True,
         "delay_seconds": 0,
+        "lost": False,
     }
     made = await org.project()
     for _ in range(9):

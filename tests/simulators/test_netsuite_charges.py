@@ -190,7 +190,7 @@ class TestCharges:
             pytest.fail(f"looked at every {kind}")
 
         monkeypatch.setattr(account.store, "list", refuse)
-        assert len(run_statement(account, parse_statement(q))) == 1
+        assert run_statement(account, parse_statement(q)).count == 1
 
 
 def entry(**changes: JsonValue) -> Body:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
+from canonical.drafts import LineState
 from canonical.engagement import CapBase
 from canonical.entries import Entry, EntryKind
 from canonical.rating import Rated
@@ -25,6 +26,19 @@ from tests.store.billing import (
     hand_over,
     place,
     time_entry,
+    usd,
+)
+from tests.store.invoicing import (
+    act,
+    billed,
+    billed_contract,
+    deciding,
+    invoice_of,
+    items_of,
+    off,
+    opened,
+    release,
+    written_down,
 )
 
 CAPS = text("SELECT * FROM caps ORDER BY id")
@@ -151,6 +165,56 @@ async def test_what_a_run_gives_back_is_free_only_once_it_is_handed_over(
     await store.runs.unplace(taking)
     await store.runs.place(taking, allocate, DAY)
     assert await dispositions(store, taking) == {"to_bill": 60, "over_cap": 60}
+
+
+async def test_what_is_written_off_counts_against_no_cap(store: Store, database: Database) -> None:
+    await store.engagements.put(billed_contract(cap=240))
+    first, second = await billed(store, "1", "2")
+    draft = await opened(store, [first], [second])
+
+    await act(store, draft.id, deciding("write_down", off(LineState.WRITTEN_OFF, 2)))
+
+    (cap,) = await database.rows(CAPS)
+    assert (cap.drafted, cap.reserved) == (120, 0)
+    await store.entries.take_in([time_entry("3")], SEEN)
+    assert await dispositions(store, await place(store, 2)) == {"to_bill": 120}
+
+
+async def test_what_is_written_down_counts_until_its_invoice_is_issued(
+    store: Store, database: Database
+) -> None:
+    await store.engagements.put(billed_contract(cap=120))
+    draft = await opened(store, await billed(store, "1"))
+    await act(store, draft.id, deciding("write_down", written_down(1, 20)))
+    out = await release(store, draft.id)
+    (cap,) = await database.rows(CAPS)
+    assert (cap.drafted, cap.invoiced) == (120, 0)
+
+    await store.invoices.posted(out.id, 1, invoice_of(out), items_of(out))
+
+    (cap,) = await database.rows(CAPS)
+    assert (cap.drafted, cap.invoiced) == (0, 100)
+    assert (await store.fees.standing("salesforce/006", "TM")).taken == usd(100)
+    await store.entries.take_in([time_entry("2")], SEEN)
+    assert await dispositions(store, await place(store, 2)) == {"to_bill": 20, "over_cap": 100}
+
+
+async def test_an_adjustment_on_its_way_keeps_what_it_gives_back(
+    store: Store, database: Database
+) -> None:
+    await store.engagements.put(billed_contract(cap=120))
+    draft = await opened(store, await billed(store, "1"))
+    await store.entries.take_in([adjustment("2", -60)], SEEN)
+    giving = await place(store, 2)
+    assert await dispositions(store, giving) == {"to_bill": -120}
+
+    await act(store, draft.id, deciding("write_down", off(LineState.WRITTEN_OFF, 1)))
+    (cap,) = await database.rows(CAPS)
+    assert (cap.reserved, cap.relieving) == (120, 120)
+    await store.runs.hand_over(giving)
+
+    (cap,) = await database.rows(CAPS)
+    assert (cap.reserved, cap.relieving) == (0, 0)
 
 
 async def test_nothing_is_given_back_that_may_still_be_undone(

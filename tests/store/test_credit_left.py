@@ -28,26 +28,28 @@ async def test_every_credit_that_was_not_refused_takes_of_what_is_left(store: St
     assert [each.taken for each in left] == [usd(0), usd(20)]
 
 
-async def test_a_project_is_billed_again_once_all_of_it_is(store: Store) -> None:
+async def test_what_is_billed_again_leaves_the_rest_of_its_project(store: Store) -> None:
     draft = await issued(store)
     (one,), (two,) = (line.bills for line in draft.lines)
     again = CreditReason.REBILL
-    project = {line.project_id for line in draft.lines}
+    (project,) = {line.project_id for line in draft.lines}
 
+    assert await store.credits.rests(*KEY) == {}
     await through(store, credit((1, one, 120), reason=again))
     asked = credit((2, two, 20), reason=again, number=2)
+    await store.credits.open_credit(asked)
+    assert await store.credits.rests(*KEY) == {project: 120}
     await through(store, asked, "7002")
-    last = credit((2, two, 100), reason=again, number=3)
-    await store.credits.open_credit(last)
-    assert await store.credits.rebilled(*KEY) == frozenset()
-
-    await through(store, last, "7003")
-    assert await store.credits.rebilled(*KEY) == project
+    assert await store.credits.rests(*KEY) == {project: 100}
+    await through(store, credit((2, two, 100), reason=again, number=3), "7003")
+    assert await store.credits.rests(*KEY) == {project: 0}
 
 
-async def test_what_is_conceded_is_not_billed_again(store: Store) -> None:
+async def test_what_is_conceded_stays_billed(store: Store) -> None:
     draft = await issued(store)
     (one,), (two,) = (line.bills for line in draft.lines)
-    await through(store, credit((1, one, 120), reason=CreditReason.REBILL))
-    await through(store, credit((2, two, 120), number=2), "7002")
-    assert await store.credits.rebilled(*KEY) == frozenset()
+    (project,) = {line.project_id for line in draft.lines}
+    await through(store, credit((2, two, 120)))
+    assert await store.credits.rests(*KEY) == {}
+    await through(store, credit((1, one, 120), reason=CreditReason.REBILL, number=2), "7002")
+    assert await store.credits.rests(*KEY) == {project: 120}

@@ -299,7 +299,7 @@ async def test_decision_sees_what_is_held_and_withdrawn_since(store: Store) -> N
     milestone, hours = await billed(store, "1")
     draft = await opened(store, [milestone], [hours])
     await store.subledger.hold(PSA, [ref("1")], owner=MAYA, because="disputed")
-    await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M1", 1, "un-approved")
+    await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M1", "un-approved")
     seen: list[LockedDrafts] = []
 
     def look(locked: LockedDrafts) -> Change:
@@ -317,14 +317,15 @@ async def test_decision_sees_what_is_held_and_withdrawn_since(store: Store) -> N
 async def test_fee_held_by_a_draft_is_free_once_released(store: Store) -> None:
     await store.engagements.put(billed_contract())
     await store.fees.reserve(RUN, fee())
-    (id_,) = await store.fees.hand_over(RUN)
+    await store.fees.hand_over(RUN)
     draft = await opened(store, await store.drafts.billables())
 
     await act(store, draft.id, deciding("hold", off(LineState.HELD, 1)))
 
     assert await store.drafts.billables() == ()
-    assert await store.fees.unhold(id_, by=MAYA)
-    assert not await store.fees.unhold(id_, by=MAYA)
+    item = (FeeSource.MILESTONE, "kantata/M1")
+    assert await store.fees.unhold(*item, by=MAYA)
+    assert not await store.fees.unhold(*item, by=MAYA)
     assert len(await store.drafts.billables()) == 1
 
 

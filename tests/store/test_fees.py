@@ -6,14 +6,39 @@ import pytest
 from sqlalchemy import text
 
 from canonical.fees import FeeSource, FeeState
+from canonical.saga import Begin, Begun, Outcome, SagaResult
 from store import Store
+from store.audit import ENGINE
 from store.database import Database
 from store.errors import Conflict, NotFound
 from tests.store.billing import usd
-from tests.store.invoicing import billed, billed_contract, fee, opened, release
+from tests.store.invoicing import LUCA, MAYA, billed, billed_contract, fee, opened, release
 
 RUN = "milestone-to-invoice/kantata/M1"
 LINE = ("salesforce/006", "FIX")
+M1 = (FeeSource.MILESTONE, "kantata/M1")
+
+
+async def begin(store: Store, workflow_id: str) -> Begun:
+    return await store.sagas.begin(
+        Begin(
+            workflow_id=workflow_id,
+            run_id="r",
+            saga="MilestoneToInvoice",
+            business_key="M1",
+            correlation_id=workflow_id,
+            connection="kantata",
+            input_json="{}",
+        )
+    )
+
+
+async def finish(
+    store: Store, workflow_id: str, generation: int, outcome: Outcome = Outcome.COMPLETED
+) -> None:
+    await store.sagas.finish(
+        SagaResult(workflow_id=workflow_id, generation=generation, outcome=outcome)
+    )
 
 
 async def test_reserved_fee_counts_against_the_value(store: Store) -> None:
@@ -121,12 +146,14 @@ async def test_withdrawn_before_a_draft_is_returned(store: Store) -> None:
     id_ = await store.fees.reserve(RUN, fee())
     await store.fees.hand_over(RUN)
 
-    state = await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M1", 1, "un-approved")
+    withdrawn = await store.fees.withdraw(*M1, "un-approved")
 
-    assert state is FeeState.HANDED_OVER
-    assert (await store.fees.get(id_)).state is FeeState.RETURNED
-    assert await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M1", 1, "again") is None
+    assert (withdrawn.id, withdrawn.state) == (id_, FeeState.RETURNED)
+    assert await store.fees.withdraw(*M1, "again") == withdrawn
     assert await store.drafts.billables() == ()
+    assert (await store.fees.standing(*LINE)).taken == usd(0)
+    with pytest.raises(NotFound, match="nothing was ever reserved"):
+        await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M9", "un-approved")
 
 
 async def test_withdrawn_on_a_draft_is_marked_and_late_once_released(store: Store) -> None:
@@ -136,12 +163,74 @@ async def test_withdrawn_on_a_draft_is_marked_and_late_once_released(store: Stor
     (billable,) = await store.drafts.billables()
     draft = await opened(store, [billable])
 
-    state = await store.fees.withdraw(FeeSource.MILESTONE, "kantata/M1", 1, "un-approved")
-    assert state is FeeState.DRAFTED
+    withdrawn = await store.fees.withdraw(*M1, "un-approved")
+    assert (withdrawn.state, withdrawn.draft) == (FeeState.DRAFTED, draft.id)
     assert await store.fees.late() == ()
 
     await release(store, draft.id)
     assert [each.state for each in await store.fees.late()] == [FeeState.RELEASED]
+    with pytest.raises(Conflict, match="is released: it cannot be withdrawn any more"):
+        await store.fees.withdraw(*M1, "by hand", by=LUCA)
+    with pytest.raises(Conflict, match="cannot be held"):
+        await store.fees.hold(*M1, by=LUCA, because="by hand")
+    assert await store.fees.restore(*M1)
+    assert not await store.fees.restore(*M1)
+    assert await store.fees.late() == ()
+
+
+async def test_held_fee_is_on_no_draft_until_it_is_released(store: Store) -> None:
+    await store.engagements.put(billed_contract())
+    await store.fees.reserve(RUN, fee())
+    await store.fees.hand_over(RUN)
+
+    assert await store.fees.hold(*M1, by=ENGINE, because="not approved")
+    assert await store.fees.hold(*M1, by=MAYA, because="disputed")
+    assert not await store.fees.hold(*M1, by=LUCA, because="me too")
+    assert not await store.fees.hold(*M1, by=ENGINE, because="not approved")
+    assert not await store.fees.restore(*M1), "a person's hold is not the PSA's to release"
+
+    assert [(each.held, each.held_by) for each in await store.fees.held()] == [("disputed", MAYA)]
+    assert await store.drafts.billables() == ()
+    assert await store.fees.unhold(*M1, by=LUCA)
+    assert not await store.fees.unhold(*M1, by=LUCA)
+    assert len(await store.drafts.billables()) == 1
+    trail = await store.audit.trail("fee/milestone/kantata/M1")
+    assert [(entry.actor, entry.act) for entry in trail[-3:]] == [
+        (ENGINE, "hold"),
+        (MAYA, "hold"),
+        (LUCA, "unhold"),
+    ]
+
+
+async def test_what_a_person_withdraws_is_kept_back_until_somebody_releases_it(
+    store: Store,
+) -> None:
+    await store.engagements.put(billed_contract())
+    await store.fees.reserve(RUN, fee())
+    await store.fees.hand_over(RUN)
+
+    withdrawn = await store.fees.withdraw(*M1, "billed by hand", by=LUCA)
+
+    assert (withdrawn.state, withdrawn.held_by) == (FeeState.RETURNED, LUCA)
+    assert [each.id for each in await store.fees.held()] == [withdrawn.id]
+    with pytest.raises(Conflict, match="nothing to be withdrawn"):
+        await store.fees.withdraw(*M1, "again", by=LUCA)
+    assert await store.fees.unhold(*M1, by=MAYA)
+    assert await store.fees.held() == ()
+
+
+async def test_a_completed_saga_is_taken_back_once(store: Store) -> None:
+    begun = await begin(store, RUN)
+    assert not await store.sagas.take_back(RUN, "it runs")
+    await finish(store, RUN, begun.generation)
+
+    assert await store.sagas.take_back(RUN, "un-approved")
+    assert not await store.sagas.take_back(RUN, "un-approved")
+
+    again = await begin(store, RUN)
+    assert (again.generation, again.closed, again.because) == (1, True, "un-approved")
+    await finish(store, RUN, 1, Outcome.ROLLED_BACK)
+    assert (await begin(store, RUN)).generation == 2
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,19 @@ import pytest
 from sqlalchemy import text
 
 from canonical.drafts import Draft, DraftState
-from canonical.invoicing import Application, ApplicationKind, InvoiceStatus, IssuedLine
+from canonical.invoicing import (
+    Application,
+    ApplicationKind,
+    Delivery,
+    InvoiceStatus,
+    IssuedLine,
+)
 from canonical.lifecycle import InvoiceState, SettledBy
 from store import Store
+from store.audit import ENGINE
 from store.database import Database
 from store.errors import Conflict, NotFound
+from store.known_invoices import KnownInvoices
 from tests.store.billing import PSA, ref, usd
 from tests.store.invoicing import (
     MAYA,
@@ -236,3 +244,29 @@ async def test_draft_on_hold_is_not_posted_twice_at_once(store: Store) -> None:
     await store.invoices.posted(out.id, 1, invoice_of(out), items_of(out))
 
     assert await store.drafts.open([draft_of([free], number=2)]) == ()
+
+
+async def test_what_is_said_of_a_delivery_is_noted_once(store: Store) -> None:
+    await issued(store)
+    key = ("netsuite", "9001")
+    known = KnownInvoices(store.database)
+    for _ in range(2):
+        await known.transmitted("netsuite", {"9001": "evt_1"})
+    sent = await store.invoices.get(*key)
+    assert (sent.delivery, sent.delivery_word, sent.deliveries) == (
+        Delivery.TRANSMITTED,
+        "evt_1",
+        1,
+    )
+    back = await store.invoices.delivered(*key, Delivery.REJECTED, "no such portal", by=MAYA)
+    assert (back.delivery, back.delivery_because) == (Delivery.REJECTED, "no such portal")
+    # An event that comes once more does not undo what a person said since; a new sending does.
+    await known.transmitted("netsuite", {"9001": "evt_1"})
+    assert (await store.invoices.get(*key)).delivery is Delivery.REJECTED
+    await known.transmitted("netsuite", {"9001": "evt_2"})
+    again = await store.invoices.get(*key)
+    assert (again.delivery, again.deliveries) == (Delivery.TRANSMITTED, 3)
+    acts = [(each.actor, each.act) for each in await store.audit.trail("netsuite/9001")]
+    assert acts[-3:] == [(ENGINE, "delivered"), (MAYA, "delivered"), (ENGINE, "delivered")]
+    with pytest.raises(NotFound):
+        await store.invoices.delivered("netsuite", "9999", Delivery.TRANSMITTED)

@@ -49,4 +49,8 @@ def connection_settings(
         key: value.format_map(credentials) for key, value in sign_in.settings.items()
     }
     secrets = {key: credentials[name] for key, name in sign_in.secrets.items()}
-    return {"auth": auth}, secrets
+    more: dict[str, JsonValue] = {}
+    own = KINDS[vendor, DEFAULTS.get(vendor, "")].more or SIGN_INS[vendor].more
+    for table, keys in own.items():
+        more |= {table: dict(keys)} if table else dict(keys)
+    return {**more, "auth": auth}, secrets

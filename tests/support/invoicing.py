@@ -21,7 +21,7 @@ from canonical.ids import (
 from canonical.invoice_lifecycle import InvoiceKey, LifecycleInput, LookAgain
 from canonical.invoicing import ConfirmInvoice, PsaInvoice
 from canonical.lifecycle import InvoiceState, TrackedInvoice
-from canonical.milestone_to_invoice import MilestoneInput
+from canonical.milestone_to_invoice import MilestoneChanged, MilestoneInput
 from canonical.money import Money
 from canonical.records import RecordRef
 from canonical.saga import SagaResult
@@ -75,6 +75,9 @@ async def contracted(
         count=NUMBER + 1,
     )
     world.ports.settings[f"netsuite@{account}"] = {"approval_routing": routed}
+    if crm == NO_CRM:
+        # Nobody is shown the deal's money then, which the invoice's own looks write meanwhile.
+        world.ports.settings[f"kantata@{account}"] = {"finance_field": ""}
     deal = await world.deal_id(account, DEAL)
     await world.store.engagements.put(engagement(account, crm=crm, deal=deal, **line))
     noted = await entries_of(world, account)
@@ -111,6 +114,8 @@ async def start_milestone(
         task_queue=SAGA_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal="changed",
+        start_signal_args=[MilestoneChanged()],
     )
 
 

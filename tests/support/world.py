@@ -20,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.backfilling import BackfillActivities, SourceActivities
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
 from activities.credit_desk import CreditDeskActivities
@@ -28,13 +29,16 @@ from activities.crm import CrmActivities
 from activities.drafting import DraftActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.extracting import ExtractActivities
 from activities.following import FollowingActivities
 from activities.issuing import IssuingActivities
 from activities.milestones import MilestoneActivities
+from activities.mirroring import MirrorActivities
 from activities.people import HcmActivities
 from activities.ports import Ports
 from activities.postings import PostingActivities
 from activities.psa import PsaActivities
+from activities.reconciling import ReconcileActivities
 from activities.registration import implementations
 from activities.schedules import ScheduleActivities
 from activities.steps import StepRunner
@@ -47,6 +51,7 @@ from operations.billing import BillingDesk
 from operations.composition import vendor_queue
 from operations.invoices import InvoiceDesk
 from operations.queue import QueueDesk
+from operations.reconciliation import healer
 from operations.sagas import SAGA_QUEUE, Refused, SagaDesk
 from operations.workers import workflow_runner
 from policies.bundle import Bundle, load_bundle
@@ -58,6 +63,7 @@ from store import Store
 from tests.support.embedded_settings import connection_settings
 from tests.support.postgres import PostgresForTests, new_name
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.options import BACKFILL_PRIORITY, priority_of
 from workflows.registry import PIVOTS, WORKFLOWS
 
 VENDORS = {
@@ -121,6 +127,9 @@ class CasePorts(Ports):
         return self._connected(connection)
 
     def billing_engine(self, connection: str) -> Any:
+        return self._connected(connection)
+
+    def extracts(self, connection: str) -> Any:
         return self._connected(connection)
 
     def _connected(self, connection: str) -> Any:
@@ -283,11 +292,11 @@ def quick(bundle: Bundle) -> Bundle:
     return replace(bundle, policies=bundle.policies.model_copy(update={"billing": billing}))
 
 
-def case_bundle(bundle: Bundle, crm: str) -> Bundle:
-    """Return the bundle with the connections of one case."""
-    account = crm.partition("@")[2]
+def case_bundle(bundle: Bundle, name: str) -> Bundle:
+    """Return the bundle with the connections of one case, of which one is named."""
+    account = name.partition("@")[2]
     return bundle.with_connections(
-        crm=crm,
+        crm=name if vendor_of(name) == "salesforce" else f"salesforce@{account}",
         psa=f"kantata@{account}",
         erp={"netsuite": f"netsuite@{account}"},
         hcm=f"workday@{account}",
@@ -337,6 +346,7 @@ async def open_world(
         schedules = ScheduleActivities(store, of_case, lambda: NOW)
         credit_desk = CreditDeskActivities(store, of_case, ACTORS)
         crediting = CreditActivities(runner, ports, of_case, route, lambda: NOW)
+        mirroring = MirrorActivities(runner, ports)
         issuing = IssuingActivities(runner, ports, of_case, route)
         following = FollowingActivities(
             runner, ports, of_case, route, lambda: NOW, lambda name: vendor_of(name) == "salesforce"
@@ -345,27 +355,60 @@ async def open_world(
         crm = CrmActivities(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: TODAY, routed
         )
-        sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS)
+        sweeper = SweepActivities(store, env.client, SAGA_QUEUE, PIVOTS, priority_of)
+        backfills = BackfillActivities(
+            store, env.client, SAGA_QUEUE, BACKFILL_PRIORITY, of_case, route, lambda: NOW
+        )
+        invoice_desk = InvoiceDesk(env.client, store, ACTORS)
+        billing_desk = BillingDesk(
+            client=env.client,
+            store=store,
+            people=PEOPLE,
+            open_period=_seeded_month,
+            psas=ports.psa,
+        )
+        reconciling = ReconcileActivities(
+            store, of_case, route, lambda: datetime.now(UTC), healer(billing_desk, invoice_desk)
+        )
         holders: dict[str, list[object]] = {
-            SAGA_QUEUE: [engine, sweeper, calendar, drafts, schedules, credit_desk],
-            vendor_queue("salesforce"): [crm, following],
+            SAGA_QUEUE: [
+                engine,
+                sweeper,
+                calendar,
+                drafts,
+                schedules,
+                credit_desk,
+                backfills,
+                reconciling,
+            ],
+            vendor_queue("salesforce"): [
+                crm,
+                following,
+                SourceActivities(store, ports),
+                ExtractActivities(store, ports),
+            ],
             vendor_queue("netsuite"): [
                 ErpActivities(runner, ports),
                 PostingActivities(runner, ports),
                 issuing,
                 following,
                 crediting,
+                mirroring,
+                ExtractActivities(store, ports),
             ],
             vendor_queue("kantata"): [
                 PsaActivities(runner, ports),
+                SourceActivities(store, ports),
                 billing,
                 milestones,
                 issuing,
                 following,
                 crediting,
+                mirroring,
+                ExtractActivities(store, ports),
             ],
             vendor_queue("workday"): [HcmActivities(runner, ports)],
-            vendor_queue("stripe"): [issuing, following],
+            vendor_queue("stripe"): [ExtractActivities(store, ports), issuing, following],
         }
         for queue, held in holders.items():
             await exit_.enter_async_context(
@@ -385,13 +428,6 @@ async def open_world(
             ui_base_url="http://ui",
             full_id=lambda crm, id_: full_record_id(vendor_of(crm), id_),
         )
-        billing_desk = BillingDesk(
-            client=env.client,
-            store=store,
-            people=PEOPLE,
-            open_period=_seeded_month,
-            psas=ports.psa,
-        )
         yield World(
             env,
             store,
@@ -402,7 +438,7 @@ async def open_world(
             desk,
             billing_desk,
             QueueDesk(env.client, store),
-            InvoiceDesk(env.client, store, ACTORS),
+            invoice_desk,
             sweeper,
             overrides,
         )

@@ -8,6 +8,8 @@ from typing import Any, get_type_hints
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
+from activities.alerting import AlertActivities
+from activities.backfilling import BackfillActivities, SourceActivities
 from activities.billing import BillingActivities
 from activities.billing_calendar import CalendarActivities
 from activities.credit_desk import CreditDeskActivities
@@ -16,14 +18,18 @@ from activities.crm import CrmActivities
 from activities.drafting import DraftActivities
 from activities.engine import EngineActivities
 from activities.erp import ErpActivities
+from activities.extracting import ExtractActivities
 from activities.following import FollowingActivities
 from activities.issuing import IssuingActivities
 from activities.milestones import MilestoneActivities
+from activities.mirroring import MirrorActivities
 from activities.people import HcmActivities
 from activities.postings import PostingActivities
 from activities.psa import PsaActivities
+from activities.reconciling import ReconcileActivities
 from activities.schedules import ScheduleActivities
 from activities.sweep import SweepActivities
+from activities.watching import WatchActivities
 from canonical import activities as references
 from canonical.activities import ActivityRef
 from canonical.ids import Role
@@ -37,6 +43,8 @@ from workflows.step import Step
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDERS = (
+    AlertActivities,
+    BackfillActivities,
     BillingActivities,
     CalendarActivities,
     CreditActivities,
@@ -45,14 +53,19 @@ HOLDERS = (
     DraftActivities,
     EngineActivities,
     ErpActivities,
+    ExtractActivities,
     FollowingActivities,
     HcmActivities,
     IssuingActivities,
     MilestoneActivities,
+    MirrorActivities,
     PostingActivities,
     PsaActivities,
+    ReconcileActivities,
     ScheduleActivities,
+    SourceActivities,
     SweepActivities,
+    WatchActivities,
 )
 REFERENCES = {ref.name: ref for ref in vars(references).values() if isinstance(ref, ActivityRef)}
 

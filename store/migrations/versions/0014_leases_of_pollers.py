@@ -3,7 +3,7 @@
 from alembic import op
 
 revision: str = "0014"
-down_revision: str | None = "0013"
+down_revision: str | None = "0013b"
 branch_labels: str | None = None
 depends_on: str | None = None
 

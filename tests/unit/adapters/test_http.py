@@ -426,7 +426,7 @@ class TestTelling:
         assert (first["status"], first["attempt"]) == (401, 1)
         assert (second["status"], second["attempt"], second["error"]) == (200, 2, None)
         assert second["path"] == "/api/users/***"
-        assert second["correlation_id"] == "deal/1"
+        assert second["key"] == "deal/1"
         assert (second["vendor"], second["connection"]) == ("acme", "acme-eu")
         assert "secret" not in str(logs)
         assert "t2" not in str(logs)

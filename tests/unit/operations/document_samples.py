@@ -32,6 +32,7 @@ from canonical.evidence import (
     Release,
     VendorCall,
 )
+from canonical.invoicing import Invoice, InvoiceStatus
 from canonical.money import Money
 from canonical.rating import ExchangeRate, RateUsed
 from canonical.records import RecordRef
@@ -174,9 +175,9 @@ def record(number: str, minutes: int = 60) -> Entry:
     )
 
 
-def act(subject: str, seq: int, prev_hash: str, name: str) -> AuditFact:
+def act(subject: str, seq: int, prev_hash: str, name: str, data: str = "{}") -> AuditFact:
     at = RELEASED.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    fields = (prev_hash, subject, str(seq), at, "finance@example.com", name, "{}")
+    fields = (prev_hash, subject, str(seq), at, "finance@example.com", name, data)
     octets = b"".join(b"%d:%s" % (len(each.encode()), each.encode()) for each in fields)
     return AuditFact(
         subject=subject,
@@ -184,9 +185,24 @@ def act(subject: str, seq: int, prev_hash: str, name: str) -> AuditFact:
         at=RELEASED,
         actor="finance@example.com",
         act=name,
-        data_json="{}",
+        data_json=data,
         prev_hash=prev_hash,
         hash=hashlib.sha256(octets).hexdigest(),
+    )
+
+
+def as_read() -> Invoice:
+    """The invoice as its posting read it back."""
+    return Invoice(
+        record=RecordRef(system="netsuite", type="invoice", id="901"),
+        status=InvoiceStatus.OPEN,
+        number="INV-10077",
+        currency="EUR",
+        on=date(2026, 11, 30),
+        net=euro("100277.50"),
+        tax=euro("19052.72"),
+        gross=euro("119330.22"),
+        remaining=euro("119330.22"),
     )
 
 
@@ -196,6 +212,11 @@ def evidence(**changed: Any) -> InvoiceEvidence:
     amounts = {"4711": euro("185.00"), "47/12": euro("92.50")}
     used = RateUsed(rate=Decimal(185), currency="EUR", source="contract:role=Principal")
     first = act(DRAFT, 1, "", "drafted")
+    second = act(DRAFT, 2, first.hash, "released")
+    read = as_read()
+    body = read.model_dump_json()
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    third = act(DRAFT, 3, second.hash, "posted", f'{{"read_back": "{digest}"}}')
     values: dict[str, Any] = {
         "draft": DRAFT,
         "number": "INV-10077",
@@ -235,14 +256,14 @@ def evidence(**changed: Any) -> InvoiceEvidence:
             EvidenceLine(line="l2", narrative="Milestone", net=euro("100000"), milestone="7702"),
         ),
         "read_back": ErpReadBack(
-            record=RecordRef(system="netsuite", type="invoice", id="901"),
+            record=read.record,
             at=RELEASED,
-            number="INV-10077",
-            on=date(2026, 11, 30),
-            net=euro("100277.50"),
-            tax=euro("19052.72"),
-            gross=euro("119330.22"),
-            body='{"total": 119330.22}',
+            number=read.number,
+            on=read.on,
+            net=read.net,
+            tax=read.tax,
+            gross=read.gross,
+            body=body,
         ),
         "vendor_calls": (
             VendorCall(
@@ -250,7 +271,7 @@ def evidence(**changed: Any) -> InvoiceEvidence:
             ),
             VendorCall(at=RELEASED, connection="netsuite", method="GET", path="/invoice/901"),
         ),
-        "audit": (first, act(DRAFT, 2, first.hash, "released")),
+        "audit": (first, second, third),
     }
     return InvoiceEvidence.model_validate({**values, **changed})
 

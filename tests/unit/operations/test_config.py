@@ -75,8 +75,14 @@ class TestValues:
         assert config.policies.bundle == tmp_path / "bundles/ours"
 
     def test_people_have_roles(self, tmp_path: Path) -> None:
-        config = loaded(tmp_path, '[people."maya.chen"]\nroles = ["operator", "finance"]')
+        maya = 'roles = ["operator", "finance"]\nemail = "maya.chen@example.com"'
+        config = loaded(tmp_path, f'[people."maya.chen"]\n{maya}')
         assert config.people_roles() == {"maya.chen": frozenset({"operator", "finance"})}
+
+    @pytest.mark.parametrize("role", ["finance", "controller", "admin"])
+    def test_whoever_may_release_needs_an_email(self, tmp_path: Path, role: str) -> None:
+        said = refusal(tmp_path, f'[people.tom]\nroles = ["{role}"]')
+        assert "people.tom.email: it is missing" in said
 
     def test_a_person_signs_in_by_a_token_of_file_or_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,7 +91,7 @@ class TestValues:
         monkeypatch.setenv("DEALTHREAD_PEOPLE__TOM__TOKEN", "b" * 32)
         text = (
             '[people."maya.chen"]\nroles = ["operator"]\ntoken_file = "token"\n'
-            '[people.tom]\nroles = ["finance"]\n[people.ines]\nroles = ["finance"]\n'
+            '[people.tom]\nroles = ["operator"]\n[people.ines]\nroles = ["viewer"]\n'
         )
         people = loaded(tmp_path, text).people
         tokens = {
@@ -103,6 +109,8 @@ class TestValues:
             "kantata/token",
             "workday/refresh_token",
             "stripe/api_key",
+            "ops_chat_url",
+            "finance_mail_url",
         ):
             secret = tmp_path / "secrets" / name
             secret.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +137,12 @@ class TestValues:
         keys |= set(Config.model_fields)
         keys -= {"api_key", "url", "codec_key"}  # secrets: their variables are named instead
         assert {key for key in keys if key not in text} == set()
+
+    def test_a_build_belongs_to_a_deployment(self, tmp_path: Path) -> None:
+        named = '[worker]\ndeployment_name = "dealthread"\n'
+        assert loaded(tmp_path, f'{named}build_id = "0.2.0-4c1f2aa"').worker.build_id
+        assert "deployment_name and build_id go together" in refusal(tmp_path, named)
+        assert "build_id" in refusal(tmp_path, f'{named}build_id = "0.2.0 of today"')
 
 
 class TestSecrets:
@@ -209,6 +223,14 @@ class TestSecrets:
                 ),
             ),
             (
+                "[alerts.channels.chat]\nurl = 'slack://x'",
+                (
+                    "dealthread.toml: alerts.channels.chat.url: a secret has no place in this "
+                    "file: set DEALTHREAD_ALERTS__CHANNELS__CHAT__URL, or name a file in "
+                    "alerts.channels.chat.url_file."
+                ),
+            ),
+            (
                 "[worker]\ncodec_key = 'x'",
                 (
                     "dealthread.toml: worker.codec_key: a secret has no place in this file: "
@@ -259,8 +281,9 @@ class TestRefusals:
             (
                 "_env_file = 'x'",
                 (
-                    "dealthread.toml: _env_file: this key is not known; known are connections, "
-                    "gateway, people, policies, store, temporal, ui, worker."
+                    "dealthread.toml: _env_file: this key is not known; known are alerts, "
+                    "connections, gateway, people, policies, store, telemetry, temporal, ui, "
+                    "worker."
                 ),
             ),
             (
@@ -305,7 +328,7 @@ class TestRefusals:
                 "dealthread.toml: temporal.tls: cert_file and key_file go together.",
             ),
             (
-                '[people.dealthread]\nroles = ["admin"]',
+                '[people.dealthread]\nroles = ["operator"]',
                 (
                     "dealthread.toml: people.dealthread: this is what Dealthread calls itself: no "
                     "person can have the name."
@@ -393,13 +416,13 @@ class TestTokens:
         self, tmp_path: Path, token: str
     ) -> None:
         (tmp_path / "token").write_text(token)
-        said = refusal(tmp_path, '[people.tom]\nroles = ["finance"]\ntoken_file = "token"')
+        said = refusal(tmp_path, '[people.tom]\nroles = ["operator"]\ntoken_file = "token"')
         assert said.startswith("dealthread.toml: people.tom.token: it must be 32 to 512 printable")
         assert token not in said
 
     def test_one_that_two_people_have_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "token").write_text("t" * 40)
-        person = 'roles = ["finance"]\ntoken_file = "token"\n'
+        person = 'roles = ["operator"]\ntoken_file = "token"\n'
         said = refusal(tmp_path, f"[people.tom]\n{person}[people.ines]\n{person}")
         assert said == (
             "dealthread.toml: people.ines.token is also that of tom: "
@@ -408,7 +431,7 @@ class TestTokens:
 
     def test_one_in_the_file_is_refused_with_where_it_belongs(self, tmp_path: Path) -> None:
         token = "t" * 40
-        said = refusal(tmp_path, f'[people.tom]\nroles = ["finance"]\ntoken = "{token}"')
+        said = refusal(tmp_path, f'[people.tom]\nroles = ["operator"]\ntoken = "{token}"')
         assert said == (
             "dealthread.toml: people.tom.token: a secret has no place in this file: "
             "set DEALTHREAD_PEOPLE__TOM__TOKEN, or name a file in people.tom.token_file."

@@ -127,3 +127,50 @@ def test_every_problem_of_the_same_kind_is_told_at_once(file: Path) -> None:
         "lines.0.legal_entity",
         "lines.1.legal_entity",
     ]
+
+
+SCHEDULED = """
+  schedule: {type: retainer, currency: USD, start: 2026-01-01, amount: "1000.00", overage: %s}"""
+RETAINED = """retainer: {balance: {amount: "9000.00", currency: USD}, overage: to_bill}"""
+
+
+@pytest.mark.parametrize(
+    ("overage", "entries", "said"),
+    [
+        ("schedule", "to_bill", "the same hours would be billed twice"),
+        ("none", "to_bill", "nobody bills overage, and to_bill bills it"),
+        ("entries", "over_cap", "nobody would bill overage"),
+        ("schedule", "over_cap", ""),
+        ("none", "over_cap", ""),
+        ("entries", "to_bill", ""),
+    ],
+)
+def test_overage_is_billed_by_schedule_or_entries_but_not_by_both(
+    file: Path, overage: str, entries: str, said: str
+) -> None:
+    balance = RETAINED.replace("to_bill", entries) + SCHEDULED % overage
+    file.write_text(example().replace(RETAINED, balance))
+    if not said:
+        assert read_engagement(file, KNOWN).lines[1].schedule is not None
+        return
+    told = refused(file)
+    assert told.startswith(f"{file}: lines.1.retainer.overage: ")
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        (RETAINED + SCHEDULED % "entries", (SCHEDULED % "entries").strip(), "lines.1.retainer: "),
+        ("type: retainer\n  currency", "type: time_and_materials\n  currency", "lines.1.type: "),
+        ("overage: to_bill", "overage: gift", "lines.1.retainer.overage: it must be to_bill or"),
+    ],
+    ids=["no-balance", "other-type", "unknown"],
+)
+def test_hours_of_a_scheduled_retainer_draw_from_its_balance(
+    file: Path, wrong: str, right: str, said: str
+) -> None:
+    text = example().replace(RETAINED, RETAINED + SCHEDULED % "entries")
+    assert wrong in text
+    file.write_text(text.replace(wrong, right))
+    assert f"{file}: {said}" in refused(file)

@@ -143,9 +143,50 @@ def test_a_deduction_inside_a_line_is_no_part_of_what_can_be_credited() -> None:
 
 
 def test_a_line_that_deducts_counts_against_the_whole() -> None:
-    worked = work([left(1, 7, 100), left(2, 8, -20)])
-    assert "has 80.00 USD left to credit" in worked.refused[0]
-    assert work([left(1, 7, 100), left(2, 8, -20)], want(1, 80)).net == usd(80)
+    members = [left(1, 7, 100), left(2, 8, -20)]
+    refused = work(members, want(1, "80.01")).refused[0]
+    assert "has 80.00 USD left to credit, and this is 80.01 USD: what line 2 deducts" in refused
+    assert work(members, want(1, 80)).net == usd(80)
+
+
+def test_the_whole_of_an_invoice_with_deductions_is_what_was_invoiced() -> None:
+    members = [left(1, 7, 100), left(2, 8, "33.33"), left(3, 9, "-20")]
+    worked = work(members)
+    assert [(line.line, line.amount) for line in worked.lines] == [(1, usd(85)), (2, usd("28.33"))]
+    assert worked.net == usd("113.33")
+    credited = [left(1, 7, 100, 85), left(2, 8, "33.33", "28.33"), left(3, 9, "-20")]
+    assert work(credited).refused == ("nothing is left of invoice INV-1 to credit",)
+
+
+def test_a_deduction_cuts_the_lines_of_its_own_project_first() -> None:
+    def of(project: str, each: LeftToCredit) -> LeftToCredit:
+        return each.model_copy(update={"project_id": project})
+
+    members = [of("a", left(1, 7, 100)), of("b", left(2, 8, 50)), of("b", left(3, 9, -20))]
+    assert [line.amount for line in work(members).lines] == [usd(100), usd(30)]
+    more = [*members[:2], of("b", left(3, 9, -60))]
+    assert [line.amount for line in work(more).lines] == [usd(90)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9_999), st.sampled_from("abc")), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(1, 9_999), st.sampled_from("abc")), min_size=1, max_size=3),
+)
+def test_the_whole_is_never_more_nor_less_than_was_invoiced(
+    billed: list[tuple[int, str]], deducted: list[tuple[int, str]]
+) -> None:
+    members = [
+        left(number, number, Decimal(sign * cents) / 100).model_copy(update={"project_id": of})
+        for number, (sign, cents, of) in enumerate(
+            [*((1, *each) for each in billed), *((-1, *each) for each in deducted)], start=1
+        )
+    ]
+    whole = sum((each.billed.amount for each in members), Decimal(0))
+    worked = work(members)
+    assert bool(worked.refused) == (whole <= 0)
+    if not worked.refused:
+        assert worked.net.amount == whole
+        assert all(part.amount.amount > 0 for line in worked.lines for part in line.parts)
 
 
 @given(

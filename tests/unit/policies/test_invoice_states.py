@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from canonical.invoicing import Application, ApplicationKind, Invoice, InvoiceStatus
+from canonical.invoicing import Application, ApplicationKind, Delivery, Invoice, InvoiceStatus
 from canonical.lifecycle import InvoiceState, SettledBy
 from canonical.records import RecordRef
 from policies.invoice_states import settled_by, state_of
@@ -70,8 +70,10 @@ def test_a_dispute_shows_until_it_is_settled() -> None:
 
 
 def test_delivery_is_told_while_nothing_else_is() -> None:
-    assert state_of(invoice(), TODAY, delivery="transmitted") is InvoiceState.TRANSMITTED
-    assert state_of(invoice("1.00"), TODAY, delivery="transmitted") is InvoiceState.PART_SETTLED
+    assert state_of(invoice(), TODAY, delivery=Delivery.TRANSMITTED) is InvoiceState.TRANSMITTED
+    assert (
+        state_of(invoice("1.00"), TODAY, delivery=Delivery.TRANSMITTED) is InvoiceState.PART_SETTLED
+    )
 
 
 def test_a_reversed_payment_settles_nothing() -> None:

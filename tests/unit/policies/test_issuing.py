@@ -1,5 +1,6 @@
 """From a released draft to the issuing system's request, and whether its answer agrees."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,14 @@ from canonical.engagement import BillingMethod
 from canonical.invoicing import Invoice, InvoiceStatus, IssuedLine
 from canonical.records import RecordRef
 from policies.bundle import load_bundle
-from policies.issuing import charges_of, differences, items_of, provision_of, shares_of
+from policies.issuing import (
+    charges_of,
+    differences,
+    head_differences,
+    items_of,
+    provision_of,
+    shares_of,
+)
 from policies.preflight import Standing
 from policies.queue import judge
 from policies.queue_case import Actor, Case
@@ -141,3 +149,22 @@ def test_lines_without_our_item_are_told_by_their_charges() -> None:
     assert differences(wanted, issued(*there)) == ()
     foreign = line("", "10.00", charges=("dt-9",))
     assert differences(wanted, issued(*there, foreign)) == ("10.00 EUR (l10.00) was added there",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, ()),
+        ({"on": TODAY + timedelta(days=1)}, ("it is dated",)),
+        ({"gross": money("1.00")}, ("do not come to 1.00 EUR",)),
+        ({"currency": "USD"}, ("it is in USD, released was EUR",)),
+    ],
+)
+def test_what_was_issued_is_compared_as_a_whole(
+    changed: dict[str, object], says: tuple[str, ...]
+) -> None:
+    of = draft(BUNDLE, fee(1, "1000.00"))
+    there = issued(line("1", "1000.00")).model_copy(update={"on": of.on, **changed})
+    found = head_differences(of, there)
+    assert len(found) == len(says)
+    assert all(part in each for part, each in zip(says, found, strict=True))

@@ -96,6 +96,10 @@ def test_the_first_milestone_of_a_line_is_billed() -> None:
     assert judged(SIBLINGS[0], standing()) == Judgement()
 
 
+def test_one_that_nobody_is_known_to_have_approved_parks() -> None:
+    assert codes(judged(milestone(1, approved_by=""), standing())) == ["no_approver"]
+
+
 def test_a_gap_in_the_sequence_blocks_and_names_what_is_missing() -> None:
     of = judged(SIBLINGS[2], standing((1, FeeState.INVOICED, True)))
     assert codes(of) == ["out_of_sequence"]

@@ -29,6 +29,7 @@ from policies.bundle import load_bundle
 from policies.preflight import Standing
 from policies.queue import judge
 from policies.queue_case import ENGINE, Actor, Case, Judged
+from policies.queue_lines import proposals
 from tests.support.drafts import NOW, TODAY, draft, fee, hours, money
 
 BUNDLE = load_bundle(None)
@@ -253,12 +254,125 @@ def test_write_downs_of_a_draft_add_up_to_the_limit() -> None:
     assert decide(first, second, CONTROLLER).refused == ()
 
 
+def whole(line: int, amount: str = "4000.00") -> WriteDown:
+    return WriteDown(by="i", line=line, amount=money(amount), because="x")
+
+
+def test_lines_that_are_written_off_whole_count_too() -> None:
+    of = draft(BUNDLE, fee(1, "4000.00"), fee(2, "4000.00"), fee(3, "4000.00"))
+    first = decide(of, whole(1)).draft
+    assert first is not None
+    assert "this is 8,000.00 EUR" in decide(first, whole(2)).refused[0]
+    assert decide(first, whole(2, "1000.00")).refused == ()
+
+
+def test_what_was_written_down_and_then_off_counts_once() -> None:
+    of = draft(BUNDLE, fee(1, "4000.00"), fee(2, "4000.00"))
+    down = decide(of, whole(1, "1500.00")).draft
+    assert down is not None
+    off = decide(down, whole(1, "2500.00")).draft
+    assert off is not None
+    assert decide(off, whole(2, "1000.00")).refused == ()
+    assert "this is 5,000.01 EUR" in decide(off, whole(2, "1000.01")).refused[0]
+
+
+def test_write_offs_of_kin_add_up_to_the_limit() -> None:
+    of = draft(BUNDLE, fee(1, "4000.00"), fee(2, "4000.00"), fee(3, "9.00"))
+    down = decide(of, whole(2, "3000.00")).draft
+    assert down is not None
+    parted = decide(down, Split(by="t", lines=(2,)), TOM)
+    assert parted.draft is not None
+    assert parted.made is not None
+    made = parted.made.model_copy(update={"id": "made"})
+    kin = (parted.draft, made)
+    assert decide(parted.draft, whole(1, "2000.00"), kin=kin).refused == ()
+    assert "5,000.01 EUR" in decide(parted.draft, whole(1, "2000.01"), kin=kin).refused[0]
+    ended = decide(made, whole(1, "1000.00"), kin=kin).draft
+    assert ended is not None
+    assert ended.state is DraftState.EMPTY
+    refused = decide(parted.draft, whole(1, "1000.01"), kin=(parted.draft, ended)).refused
+    assert "5,000.01 EUR" in refused[0]
+
+
+@pytest.mark.parametrize("state", [DraftState.IN_REVIEW, DraftState.QUEUED])
+def test_a_merge_into_an_escalated_draft_begins_a_new_deadline(state: DraftState) -> None:
+    late = three_lines(state=state, escalated=True)
+    fresh = three_lines(id="other", state=DraftState.IN_REVIEW, review_until=NOW)
+    merged = decide(late, Merge(by="t", other="other"), TOM, other=fresh).draft
+    assert merged is not None
+    assert (merged.review_until, merged.escalated) == (NOW, False)
+    both = fresh.model_copy(update={"review_until": None, "escalated": True})
+    merged = decide(late, Merge(by="t", other="other"), TOM, other=both).draft
+    assert merged is not None
+    assert (merged.review_until, merged.escalated) == (None, True)
+
+
 def test_a_proposal_changes_no_amount() -> None:
     act = ProposeWriteDown(by="olivia", line=1, amount=money("100.00"), because="late")
     judged = decide(three_lines(), act, Actor("olivia", frozenset({"operator"})))
     assert judged.draft is not None
     assert judged.draft.net == money("1541.20")
     assert judged.draft.proposed_write_down == money("100.00")
+    assert judged.draft.content_hash == three_lines().content_hash
+
+
+def test_a_proposal_stays_on_its_line_until_finance_decides() -> None:
+    of = three_lines(state=DraftState.IN_REVIEW)
+    act = ProposeWriteDown(by=TOM.name, line=1, amount=money("100.00"), because="late")
+    noted = decide(of, act, TOM).draft
+    assert noted is not None
+    reviewed = decide(noted, Review(by=TOM.name), TOM).draft
+    assert reviewed is not None
+    assert proposals(reviewed) == ("tom.becker proposes to write down line 1 by 100.00 EUR: late",)
+    assert reviewed.problems == ()
+    down = WriteDown(by=INES.name, line=1, amount=money("40.00"), because="agreed")
+    decided = decide(reviewed, down).draft
+    assert decided is not None
+    assert (proposals(decided), decided.proposed_write_down) == ((), None)
+
+
+def test_every_act_says_anew_what_blocks() -> None:
+    act = EditNarrative(by="t", line=1, narrative="Other")
+    blocked = decide(three_lines(), act, TOM, client_holds=("case 500",), warnings=("unpaid",))
+    assert blocked.draft is not None
+    assert blocked.draft.problems == ("001 is not billed for now: case 500",)
+    assert blocked.draft.warnings == ("unpaid",)
+    split_off = decide(three_lines(), Split(by="t", lines=(2,)), TOM, closed=("Dec 2026",))
+    assert split_off.made is not None
+    assert "Dec 2026 is closed in netsuite" in split_off.made.problems[0]
+
+
+def test_a_closed_period_blocks() -> None:
+    of = three_lines()
+    assert "Dec 2026 is closed" in decide(of, release(of), closed=("Dec 2026",)).refused[0]
+
+
+def test_an_unknown_tax_blocks_since_it_would_count_net_against_a_gross_limit() -> None:
+    of = draft(BUNDLE, fee(1, "1000.00", tax_category="services-unheard-of"))
+    assert of.gross == of.net
+    refused = decide(of, release(of)).refused
+    assert len(refused) == 1
+    assert "no tax is expected for category services-unheard-of" in refused[0]
+
+
+def test_a_line_without_category_counts_at_the_highest_expected_rate() -> None:
+    within = draft(BUNDLE, fee(1, "210084.03", tax_category=""))
+    assert decide(within, release(within)).refused == ()
+    beyond = draft(BUNDLE, fee(1, "210084.04", tax_category=""))
+    assert any("up to 250,000.00" in reason for reason in decide(beyond, release(beyond)).refused)
+
+
+def test_who_vouched_for_its_amounts_does_not_release_it() -> None:
+    of = three_lines()
+    refused = decide(of, release(of), vouchers=("Ines.Duarte@example.com",)).refused
+    assert any("let a differing rate pass" in reason for reason in refused)
+    assert decide(of, release(of), vouchers=("tom.becker",)).refused == ()
+
+
+def test_whoever_has_no_email_does_not_release() -> None:
+    of = three_lines()
+    nameless = Actor("ines.duarte", frozenset({"finance"}))
+    assert any("has no e-mail" in reason for reason in decide(of, release(of), nameless).refused)
 
 
 def test_the_original_wording_is_kept_for_good() -> None:
