@@ -24,6 +24,7 @@ def stored_view(trace: Trace, items: tuple[WorkItem, ...], state: str) -> SagaVi
         workflow_id=latest.workflow_id,
         generation=latest.generation,
         state=_state(latest, state),
+        title=latest.title,
         steps=tuple(_report(attempts[key], references.get(key, ())) for key in attempts),
         work_items=items,
     )

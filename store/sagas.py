@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Label, Text, literal_column, select, text, update
 
 from canonical.model import CanonicalModel
 from canonical.records import RecordRef
@@ -31,6 +31,8 @@ class Generation(CanonicalModel):
     outcome: Outcome | None = None
     reason: str
     bundle: str
+    title: str = ""
+    """The deal in business words, as planned; empty where there is no plan yet."""
     opened_at: datetime
     closed_at: datetime | None = None
     ended_at: datetime | None = None
@@ -172,12 +174,12 @@ _UNFINISHED = text("""
     ORDER BY workflow_id LIMIT :limit
 """)
 
-_VIEW = [
-    column
-    for column in saga_generations.c
-    if column.name
-    not in {"input_json", "plan_json", "result_json"}  # documents: large, and not asked for
-]
+_TITLE: Label[str] = literal_column(
+    "coalesce(CAST(nullif(plan_json, '') AS jsonb) ->> 'title', '')", Text
+).label("title")
+_DOCUMENTS = {"input_json", "plan_json", "result_json"}
+"""Large, and not asked for."""
+_VIEW = [*(column for column in saga_generations.c if column.name not in _DOCUMENTS), _TITLE]
 
 
 class SagaStore:

@@ -101,17 +101,21 @@ async def test_ctrl_c_detaches_and_the_backfill_goes_on(stack: StackInfo, desk: 
             check=False,
         )
 
-    async with asyncio.timeout(60):
-        while b'"applying"' not in (await asyncio.to_thread(show)).stdout:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, said = await process.communicate()
-    assert process.returncode == 130, said
-    assert b"goes on" in said
-    assert b"backfill attach opportunities/detached" in said
-    assert b'"applying"' in (await asyncio.to_thread(show)).stdout
-    stopped = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "starter.py"), "backfill", "cancel"),
-        *("opportunities/detached", "--config", str(stack.config)),
-    )
-    assert await stopped.wait() == 0
+    try:
+        async with asyncio.timeout(240):
+            while b'"applying"' not in (await asyncio.to_thread(show)).stdout:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+        assert process.returncode == 130, said
+        assert b"goes on" in said
+        assert b"backfill attach opportunities/detached" in said
+        assert b'"applying"' in (await asyncio.to_thread(show)).stdout
+    finally:  # nothing is left that starts deals under the tests that follow
+        if process.returncode is None:
+            process.kill()
+        stopped = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "starter.py"), "backfill", "cancel"),
+            *("opportunities/detached", "--config", str(stack.config)),
+        )
+        assert await stopped.wait() == 0

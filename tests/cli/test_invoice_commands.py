@@ -69,7 +69,8 @@ async def environment(world: World, tmp_path_factory: pytest.TempPathFactory) ->
     """A configuration that finds the world's servers and people."""
     config = tmp_path_factory.mktemp("firm") / "dealthread.toml"
     people = "".join(
-        f"[people.{name}]\nroles = {json.dumps(sorted(roles))}\n" for name, roles in PEOPLE.items()
+        f'[people.{name}]\nroles = {json.dumps(sorted(roles))}\nemail = "{name}@example.com"\n'
+        for name, roles in PEOPLE.items()
     )
     config.write_text(
         f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'

@@ -83,7 +83,8 @@ async def environment(world: World, tmp_path_factory: pytest.TempPathFactory) ->
     secrets.mkdir()
     (secrets / "client_secret").write_text("of nobody")
     people = "".join(
-        f"[people.{name}]\nroles = {json.dumps(sorted(roles))}\n" for name, roles in PEOPLE.items()
+        f'[people.{name}]\nroles = {json.dumps(sorted(roles))}\nemail = "{name}@example.com"\n'
+        for name, roles in PEOPLE.items()
     )
     config.write_text(
         f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'

@@ -441,6 +441,7 @@ async def test_the_seeds_have_the_firms_master_data(org: Org) -> None:
         ("31", "Workspace", True),
         ("32", "WorkspaceGroup", True),
         ("33", "Story", True),
+        ("34", "Workspace", False),
     ]
     started = time.monotonic()
     made: Any = await org.control.seed("bulk", count=1000, account=org.account)
