@@ -18,6 +18,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from canonical.draft_acts import ActOnDraft, AnyAct, DraftAnswer, Release
@@ -136,8 +137,9 @@ class QueueDesk:
             )
         except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
             # The operation keeps the error too, and complains if nobody ever looks at it.
-            with contextlib.suppress(RPCError):
-                await start.workflow_handle()
+            with contextlib.suppress(TemporalError, TimeoutError):
+                async with asyncio.timeout(0):
+                    await start.workflow_handle()
             raise
 
     async def release(self, drafts: Sequence[Draft], by: str) -> tuple[Acted, ...]:
