@@ -41,7 +41,7 @@ def test_a_persons_day_with_the_worklist(
     desk: Cli, deals: dict[str, str], stack: StackInfo
 ) -> None:
     refuse_clients(stack)
-    deal = deals["tm-us"]
+    deal = deals["tm-us"]  # this file is the first: the tests after it find the deal complete
     assert desk.run("start", "opportunity", deal).code == 0
     item = stuck(desk, deal, "provision_client")
     id_, reason = item["id"], item["failure"]["reason"]
