@@ -48,6 +48,7 @@ from policies.issuing import (
     differences,
     head_differences,
     items_of,
+    lines_of,
     provision_of,
     shares_of,
 )
@@ -310,11 +311,10 @@ class IssuingActivities:
                 raise StepFailed(invoice_gone(request.invoice)) from error
             if not invoice.issued or not invoice.number:
                 raise again(NOT_POSTED_YET, LOOK_AGAIN_SECONDS)
-            wanted = provision_of(draft, _as_issue(draft))
             found = (
                 *await self._other_client(request, invoice),
                 *head_differences(draft, invoice),
-                *differences(wanted.lines, invoice),
+                *differences(lines_of(draft), invoice),
             )
             if found:
                 raise StepFailed(invoice_differs(invoice, found))
@@ -379,18 +379,6 @@ class IssuingActivities:
 
 async def _nothing() -> None:
     """There is nothing to look for: the write is as good twice as once."""
-
-
-def _as_issue(draft: Draft) -> IssueInvoice:
-    """Return the request of a draft as far as its lines need it."""
-    return IssueInvoice(
-        connection=draft.connection,
-        draft=draft.id,
-        posting=draft.posting,
-        method=draft.method,
-        currency=draft.currency,
-        on=draft.on,
-    )
 
 
 def _portions(ids: tuple[ExternalId, ...]) -> list[tuple[ExternalId, ...]]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from gateway.answers import Problem, Received
 from gateway.backfill_docs import SCHEMAS as BACKFILL_SCHEMAS
+from gateway.openapi import PROBLEM
 from gateway.queue_docs import SCHEMAS as QUEUE_SCHEMAS
 from gateway.salesforce import ANSWER
 from gateway.work_docs import SCHEMAS as WORK_SCHEMAS
@@ -29,13 +30,12 @@ Salesforce's messages are answered, and refused, with its own `Ack` in `text/xml
 The billing queue: drafts of invoices, below `/queue`. People of `dealthread.toml` sign in with a
 bearer token of their own. Every act is answered at once: taken, or refused with all reasons.
 
-The worklist: all that waits for people, below `/work`, with owners, comments and one decision over
-many.
+The worklist: all that waits for people, below `/worklist`, with owners, comments and one decision
+over many.
 
 The key figures, below `/kpis`, and what keeps a period from being closed, at `/close`.
 """
 
-PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 ACK_FALSE: Final = {
     "text/xml": {"schema": {"type": "string"}, "example": ANSWER.format(ack="false")}
 }

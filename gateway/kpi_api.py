@@ -3,16 +3,16 @@
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Security
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from starlette.responses import Response
 
 from canonical.kpis import CloseReport, KpiBy, KpiQuery, KpiReport
-from gateway.answers import Problem
 from gateway.callers import Callers
 from gateway.deliveries import Refusal
+from gateway.openapi import Described
 from gateway.refusing import TOKEN, refuse_plainly
 from operations.kpis import Unknown
 from operations.people import Refused
@@ -25,14 +25,15 @@ NO_FILTERS: Final[frozenset[str]] = frozenset()
 NOT_FOUND: Final = Refusal(
     404, "no_such_thing", "There is no such key figure, or no such legal entity."
 )
-PROBLEM: Final = {
-    "application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
-}
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No token, or nobody's.", "content": PROBLEM},
-    422: {"description": "It can't be asked for that way; why, is said.", "content": PROBLEM},
-    503: {"description": "PostgreSQL can't be reached.", "content": PROBLEM},
-}
+_ROUTES: Final = Described(
+    "kpis",
+    {
+        401: "No token, or nobody's.",
+        404: NOT_FOUND.detail,
+        422: "It can't be asked for that way; why, is said.",
+        503: "PostgreSQL can't be reached.",
+    },
+)
 
 
 class KpiList(BaseModel):
@@ -43,31 +44,20 @@ class KpiList(BaseModel):
     kpis: list[KpiReport]
 
 
-def _described(
-    summary: str, operation_id: str, model: type[BaseModel], *, found: bool = False
-) -> dict[str, Any]:
-    missing = {404: {"description": NOT_FOUND.detail, "content": PROBLEM}} if found else {}
-    return {
-        "summary": summary,
-        "operation_id": operation_id,
-        "tags": ["kpis"],
-        "response_class": Response,
-        "responses": {200: {"model": model}, **PROBLEMS, **missing},
-    }
-
-
-ALL: Final = _described("Every key figure, with what it means", "list_kpis", KpiList)
-ONE: Final = _described(
+ALL: Final = _ROUTES.route("Every key figure, with what it means", "list_kpis", KpiList)
+ONE: Final = _ROUTES.route(
     "One key figure, told apart by entity, region, client, week or flow",
     "get_kpi",
     KpiReport,
-    found=True,
+    200,
+    404,
 )
-CLOSE: Final = _described(
+CLOSE: Final = _ROUTES.route(
     "What keeps a legal entity's period from being closed, with amounts and ages",
     "get_close",
     CloseReport,
-    found=True,
+    200,
+    404,
 )
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.answers import Problem
+from gateway.openapi import DEFS, problems
 from gateway.queue_models import (
     RELEASES_MAX,
     ActAnswer,
@@ -15,7 +15,6 @@ from gateway.queue_models import (
     act_schema,
 )
 
-DEFS: Final = "#/components/schemas/"
 HASH: Final = "9f2c1e7ab04d5c3388d1a6e0f7b92c4455e6d7f8091a2b3c4d5e6f708192a3b4"
 DRAFT: Final = "invoice-draft/US/6001/USD/project:5001/2026-11/1"
 ANSWER: Final = {
@@ -43,7 +42,6 @@ ACTS: Final = {
 }
 RELEASES: Final = [{"draft": DRAFT, "content_hash": HASH}]
 ACT_SCHEMA, ACT_SCHEMAS = act_schema(DEFS)
-PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": f"{DEFS}{Problem.__name__}"}}}
 KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -52,21 +50,17 @@ KEY: Final = {
     "description": "The same request again with the same key is answered the same and done once.",
     "example": "4f1f6d3e-release",
 }
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    texts = {
-        400: "No JSON, or no key.",
-        401: "No token, or nobody's.",
-        403: "The role of a viewer looks, and no more.",
-        404: "There is no such draft.",
-        405: "What is asked for is sent by POST.",
-        408: "The body took too long to arrive.",
-        413: "The body is longer than 256 KB.",
-        422: "No such filter, or no such act; which field, is said.",
-        503: "PostgreSQL or Temporal can't be reached, or nobody answered in time.",
-    }
-    return {each: {"description": texts[each], "content": PROBLEM} for each in statuses}
+TEXTS: Final = {
+    400: "No JSON, or no key.",
+    401: "No token, or nobody's.",
+    403: "The role of a viewer looks, and no more.",
+    404: "There is no such draft.",
+    405: "What is asked for is sent by POST.",
+    408: "The body took too long to arrive.",
+    413: "The body is longer than 256 KB.",
+    422: "No such filter, or no such act; which field, is said.",
+    503: "PostgreSQL or Temporal can't be reached, or nobody answered in time.",
+}
 
 
 def _body(schema: dict[str, Any], **example: object) -> dict[str, Any]:
@@ -80,14 +74,14 @@ LIST: Final[dict[str, Any]] = {
     "operation_id": "list_drafts",
     "tags": ["billing queue"],
     "response_class": Response,
-    "responses": {200: {"model": DraftList}, **_problems(401, 422, 503)},
+    "responses": {200: {"model": DraftList}, **problems(TEXTS, 401, 422, 503)},
 }
 SHOW: Final[dict[str, Any]] = {
     "summary": "A draft with its lines, its preparers and what blocks it",
     "operation_id": "show_draft",
     "tags": ["billing queue"],
     "response_class": Response,
-    "responses": {200: {"model": ShownDraft}, **_problems(401, 404, 405, 422, 503)},
+    "responses": {200: {"model": ShownDraft}, **problems(TEXTS, 401, 404, 405, 422, 503)},
 }
 ACT: Final[dict[str, Any]] = {
     "summary": "Act on a draft; who acts is who the token says",
@@ -97,7 +91,7 @@ ACT: Final[dict[str, Any]] = {
     "responses": {
         200: {"model": ActAnswer, "description": "Taken."},
         409: {"model": ActAnswer, "description": "Refused; every reason.", "content": ACTED},
-        **_problems(400, 401, 403, 404, 408, 413, 422, 503),
+        **problems(TEXTS, 400, 401, 403, 404, 408, 413, 422, 503),
     },
     "openapi_extra": _body(
         ACT_SCHEMA, examples={name: {"value": act} for name, act in ACTS.items()}
@@ -110,7 +104,7 @@ RELEASE: Final[dict[str, Any]] = {
     "response_class": Response,
     "responses": {
         207: {"model": ReleaseResults, "description": "A result for each, in the same order."},
-        **_problems(400, 401, 403, 408, 413, 422, 503),
+        **problems(TEXTS, 400, 401, 403, 408, 413, 422, 503),
     },
     "openapi_extra": _body(
         {

@@ -1,16 +1,16 @@
 """The API of reconciliation: the runs, and what they found. It looks; nothing is decided here."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Security
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from canonical.reconciliation import Finding, FindingClass, FindingCode, ReconciliationRun
-from gateway.answers import Problem
 from gateway.callers import Callers
 from gateway.deliveries import Refusal
+from gateway.openapi import Described
 from gateway.refusing import TOKEN, refuse_plainly
 from store.errors import NotFound
 
@@ -21,14 +21,15 @@ RUN_FILTERS: Final = frozenset({"entity", "period", "limit", "offset"})
 FINDING_FILTERS: Final = frozenset({"code", "class", "closed", "limit", "offset"})
 
 NOT_FOUND: Final = Refusal(404, "no_such_run", "There is no reconciliation of this id.")
-PROBLEM: Final = {
-    "application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
-}
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No token, or nobody's.", "content": PROBLEM},
-    422: {"description": "No such filter; which, is said.", "content": PROBLEM},
-    503: {"description": "PostgreSQL can't be reached.", "content": PROBLEM},
-}
+_ROUTES: Final = Described(
+    "reconciliation",
+    {
+        401: "No token, or nobody's.",
+        404: "There is no such run.",
+        422: "No such filter; which, is said.",
+        503: "PostgreSQL can't be reached.",
+    },
+)
 
 
 class _Shown(BaseModel):
@@ -50,24 +51,20 @@ class FindingList(_Shown):
     more: bool
 
 
-RUNS: Final[dict[str, Any]] = {
-    "summary": "Reconciliation runs, the latest first; without an entity, the conservation check",
-    "operation_id": "list_reconciliations",
-    "tags": ["reconciliation"],
-    "response_class": Response,
-    "responses": {200: {"model": ReconciliationList}, **PROBLEMS},
-}
-FINDINGS: Final[dict[str, Any]] = {
-    "summary": "What a run found: each with its class, its explanation and the rows behind it",
+RUNS: Final = _ROUTES.route(
+    "Reconciliation runs, the latest first; without an entity, the conservation check",
+    "list_reconciliations",
+    ReconciliationList,
+)
+FINDINGS: Final = {
+    **_ROUTES.route(
+        "What a run found: each with its class, its explanation and the rows behind it",
+        "list_findings",
+        FindingList,
+        200,
+        404,
+    ),
     "description": "A finding that a later run found again is told of by that run alone.",
-    "operation_id": "list_findings",
-    "tags": ["reconciliation"],
-    "response_class": Response,
-    "responses": {
-        200: {"model": FindingList},
-        404: {"description": "There is no such run.", "content": PROBLEM},
-        **PROBLEMS,
-    },
 }
 
 

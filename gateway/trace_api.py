@@ -5,14 +5,14 @@ Anybody with a token may look. What is answered is `operations.trace.graph.Trace
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import Depends, FastAPI, Query, Request, Security
 from starlette.responses import Response
 
-from gateway.answers import Problem
 from gateway.callers import Callers
 from gateway.deliveries import Refusal
+from gateway.openapi import Described
 from gateway.refusing import TOKEN, refuse_plainly
 from operations.mistakes import Mistake
 from operations.trace.finding import Ambiguous, NothingCalled
@@ -29,28 +29,31 @@ WRONG_OPTION: Final = Refusal(
     422, "invalid_query", f"The options are {' and '.join(sorted(OPTIONS))}."
 )
 
-PROBLEM: Final = {
-    "application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
-}
-TRACE: Final[dict[str, Any]] = {
-    "summary": "The thread of an id: deal, client, contract, work, drafts, invoices, payments",
+_ROUTES: Final = Described(
+    "trace",
+    {
+        401: "No token, or nobody's.",
+        404: "Nothing has this id.",
+        409: "Several things have it; each is named.",
+        422: "No id, or no such option.",
+        503: "PostgreSQL can't be reached.",
+    },
+)
+TRACE: Final = {
+    **_ROUTES.route(
+        "The thread of an id: deal, client, contract, work, drafts, invoices, payments",
+        "trace",
+        TraceGraph,
+        200,
+        404,
+        409,
+    ),
     "description": (
         "The id is one of any connected system, `<connection>/<id>`, `<kind>:<id>` or "
         "`<kind>:<connection>/<id>`, a number of an invoice, or the id of a workflow or a work "
         "item. Edges go forwards, from the deal to the payment. `counts` has all of the thread; "
         "`nodes` the first of each kind."
     ),
-    "operation_id": "trace",
-    "tags": ["trace"],
-    "response_class": Response,
-    "responses": {
-        200: {"model": TraceGraph},
-        401: {"description": "No token, or nobody's.", "content": PROBLEM},
-        404: {"description": "Nothing has this id.", "content": PROBLEM},
-        409: {"description": "Several things have it; each is named.", "content": PROBLEM},
-        422: {"description": "No id, or no such option.", "content": PROBLEM},
-        503: {"description": "PostgreSQL can't be reached.", "content": PROBLEM},
-    },
 }
 
 

@@ -75,7 +75,7 @@ class WorkParts:
 
 
 class WorkApi:
-    """The routes below `/work`."""
+    """The routes below `/worklist`."""
 
     def __init__(self, parts: WorkParts) -> None:
         self._callers = parts.callers
@@ -86,12 +86,12 @@ class WorkApi:
         """Add the routes, and how they refuse, to an application."""
         signed_in = [Security(TOKEN), Depends(self._sign_in)]
         for path, route, method, described in (
-            ("/work", self.list_work, "GET", LIST),
-            ("/work/bulk", self.decide, "POST", DECIDE),
-            ("/work/{work_id:path}/comments", self.comment, "POST", ADD_COMMENT),
-            ("/work/{work_id:path}/assign", self.assign, "POST", SET_OWNER),
-            ("/work/{work_id:path}/acknowledge", self.acknowledge, "POST", SEEN_TO),
-            ("/work/{work_id:path}", self.show, "GET", SHOW),
+            ("/worklist", self.list_work, "GET", LIST),
+            ("/worklist/bulk", self.decide, "POST", DECIDE),
+            ("/worklist/{work_id:path}/comments", self.comment, "POST", ADD_COMMENT),
+            ("/worklist/{work_id:path}/assign", self.assign, "POST", SET_OWNER),
+            ("/worklist/{work_id:path}/acknowledge", self.acknowledge, "POST", SEEN_TO),
+            ("/worklist/{work_id:path}", self.show, "GET", SHOW),
         ):
             app.add_api_route(path, route, methods=[method], dependencies=signed_in, **described)
         refuse_plainly(app)

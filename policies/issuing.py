@@ -27,12 +27,17 @@ def provision_of(draft: Draft, request: IssueInvoice) -> ProvisionInvoice:
         client=request.client,
         subsidiary=request.subsidiary,
         currency=request.currency,
-        lines=tuple(part for line in draft.live_lines for part in _lines(line, draft)),
+        lines=lines_of(draft),
         on=request.on,
         payment_days=request.payment_days,
         title=request.title,
         client_po=request.client_po,
     )
+
+
+def lines_of(draft: Draft) -> tuple[InvoiceLine, ...]:
+    """Return the lines that a draft asks its issuing system for."""
+    return tuple(part for line in draft.live_lines for part in _lines(line, draft))
 
 
 def items_of(draft: Draft) -> dict[str, int]:

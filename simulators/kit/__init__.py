@@ -9,7 +9,8 @@ from simulators.kit.account import Account, is_account_name
 from simulators.kit.calls import Call, CallEntry, CallLog, Effect, MalformedBody
 from simulators.kit.clock import Clock
 from simulators.kit.faults import Fault, FaultKind, FaultSet, FaultSpec, MatchSpec
-from simulators.kit.records import Record, RecordStore
+from simulators.kit.records import RecordStore
+from simulators.kit.rows import Record
 from simulators.kit.stack import SimulatorStack
 from simulators.kit.vendor import (
     DEFAULT_ACCOUNT,

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from simulators.kit.account import Account, is_account_name
 from simulators.kit.faults import FaultSpec
-from simulators.kit.records import Record, dump_record
+from simulators.kit.records import dump_record
+from simulators.kit.rows import Record
 from simulators.kit.vendor import DEFAULT_ACCOUNT, Vendor
 from simulators.kit.world import World
 

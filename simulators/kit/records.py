@@ -8,7 +8,7 @@ composites which undo their first half when the second fails.
 # ruff: noqa: A002 - `type` and `id` are what every vendor calls them
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from typing import TypedDict
 from pydantic import JsonValue
 
 from simulators.kit.clock import Clock
+from simulators.kit.rows import Fields, Index, IndexValues, Record
 
 IdFactory = Callable[[str, int], str]
 """Makes an id from a record type and the number of the record within its type, from 1.
@@ -25,61 +26,8 @@ No state of its own.
 """
 
 
-Fields = dict[str, JsonValue]
-
-IndexValues = Callable[[Fields], Iterable[str]]
-"""Reads from a record's fields the values under which an index is to find it."""
-
-
-@dataclass(slots=True)
-class Record:
-    """One row of a vendor: `key` is its external id, `live` is false once deleted.
-
-    `seq` is the order of creation.
-    """
-
-    type: str
-    id: str
-    key: str | None
-    live: bool
-    fields: dict[str, JsonValue]
-    created_at: datetime
-    modified_at: datetime
-    seq: int
-
-
 Records = list[Record]
 """Spelt outside `RecordStore`, where `list` is a method."""
-
-
-@dataclass(slots=True)
-class _Index:
-    """The records of one type by what is in their fields, deleted ones too."""
-
-    values: IndexValues
-    rows: dict[str, dict[int, Record]] = field(default_factory=dict)
-
-    def add(self, record: Record) -> None:
-        for value in self.values(record.fields):
-            self.rows.setdefault(value, {})[record.seq] = record
-
-    def move(self, record: Record, before: Fields) -> None:
-        """Take note that a record had other fields before."""
-        old, new = set(self.values(before)), set(self.values(record.fields))
-        for value in old - new:
-            self._drop(value, record)
-        for value in new - old:
-            self.rows.setdefault(value, {})[record.seq] = record
-
-    def remove(self, record: Record) -> None:
-        for value in set(self.values(record.fields)):
-            self._drop(value, record)
-
-    def _drop(self, value: str, record: Record) -> None:
-        rows = self.rows[value]
-        del rows[record.seq]
-        if not rows:
-            del self.rows[value]
 
 
 class RecordState(TypedDict):
@@ -139,7 +87,7 @@ class RecordStore:
         self._make_id = make_id
         self._types: dict[str, dict[str, Record]] = {}
         self._keys: dict[tuple[str, str], list[Record]] = {}
-        self._indexes: dict[str, dict[str, _Index]] = {}
+        self._indexes: dict[str, dict[str, Index]] = {}
         self._counters: dict[str, int] = {}
         self._seq = 0
         self._changes = 0
@@ -204,7 +152,7 @@ class RecordStore:
 
         `values` may depend on the record's fields alone.
         """
-        index = _Index(values)
+        index = Index(values)
         for record in self._types.get(type, {}).values():
             index.add(record)
         self._indexes.setdefault(type, {})[name] = index

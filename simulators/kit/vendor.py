@@ -13,7 +13,7 @@ from simulators.kit.account import Account
 from simulators.kit.calls import Call
 from simulators.kit.clock import Clock
 from simulators.kit.faults import Fault, FaultKind
-from simulators.kit.records import Record
+from simulators.kit.rows import Record
 
 DEFAULT_ACCOUNT = "default"
 """The account meant where none is named."""

@@ -57,7 +57,7 @@ async def api(store: Store) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def residue(api: httpx.AsyncClient) -> str:
-    answer = await api.get("/work?kind=residue", headers=as_("ada"))
+    answer = await api.get("/worklist?kind=residue", headers=as_("ada"))
     (work,) = answer.json()["work"]
     return str(work["id"])
 
@@ -65,12 +65,12 @@ async def residue(api: httpx.AsyncClient) -> str:
 @pytest.mark.parametrize(
     ("method", "where"),
     [
-        ("GET", "/work"),
-        ("GET", "/work/WI-1"),
-        ("POST", "/work/WI-1/comments"),
-        ("POST", "/work/WI-1/assign"),
-        ("POST", "/work/WI-1/acknowledge"),
-        ("POST", "/work/bulk"),
+        ("GET", "/worklist"),
+        ("GET", "/worklist/WI-1"),
+        ("POST", "/worklist/WI-1/comments"),
+        ("POST", "/worklist/WI-1/assign"),
+        ("POST", "/worklist/WI-1/acknowledge"),
+        ("POST", "/worklist/bulk"),
     ],
 )
 async def test_without_a_token_nobody_gets_in_and_a_viewer_only_looks(
@@ -86,7 +86,7 @@ async def test_without_a_token_nobody_gets_in_and_a_viewer_only_looks(
 
 async def test_the_list_shows_filters_and_pages(api: httpx.AsyncClient) -> None:
     async def get(query: str) -> dict[str, Any]:
-        answer = await api.get(f"/work{query}", headers=as_(VIEWER))
+        answer = await api.get(f"/worklist{query}", headers=as_(VIEWER))
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -103,19 +103,19 @@ async def test_the_list_shows_filters_and_pages(api: httpx.AsyncClient) -> None:
     first, second = await get("?limit=1"), await get("?limit=1&offset=1")
     assert (first["more"], second["more"]) == (True, False)
     for wrong in ("?limit=0", "?sort=colour", "?connexion=netsuite", "?reason=%00", "?kind=lost"):
-        answer = await api.get(f"/work{wrong}", headers=as_(VIEWER))
+        answer = await api.get(f"/worklist{wrong}", headers=as_(VIEWER))
         assert answer.status_code == 422, wrong
 
 
 async def test_comments_owner_and_acknowledgement_are_put_down(api: httpx.AsyncClient) -> None:
-    taken = await api.post("/work/WI-1/assign", json={}, headers=as_("olivia"))
+    taken = await api.post("/worklist/WI-1/assign", json={}, headers=as_("olivia"))
     assert taken.json()["work"]["owner"] == "olivia"
-    given = await api.post("/work/WI-1/assign", json={"to": "fiona"}, headers=as_("olivia"))
+    given = await api.post("/worklist/WI-1/assign", json={"to": "fiona"}, headers=as_("olivia"))
     assert given.json()["work"]["owner"] == "fiona"
-    said = await api.post("/work/WI-1/comments", json={"text": " asked "}, headers=as_("fiona"))
+    said = await api.post("/worklist/WI-1/comments", json={"text": " asked "}, headers=as_("fiona"))
     assert [(each["by"], each["text"]) for each in said.json()["comments"]] == [("fiona", "asked")]
 
-    where = f"/work/{await residue(api)}/acknowledge"
+    where = f"/worklist/{await residue(api)}/acknowledge"
     seen = await api.post(where, json={"because": "removed"}, headers=as_("olivia"))
     assert (seen.status_code, seen.json()["work"]["kind"]) == (200, "residue")
     again = await api.post(where, json={"because": "removed"}, headers=as_("olivia"))
@@ -128,20 +128,20 @@ async def test_what_makes_no_sense_is_refused_with_the_reason(api: httpx.AsyncCl
         assert (answer.status_code, answer.json()["reason"]) == (status, reason), answer.text
         return str(answer.json()["detail"])
 
-    await refused("/work/WI-9/comments", b'{"text": "x"}', 404, "no_such_work")
-    said = await refused("/work/WI-1/acknowledge", b'{"because": "x"}', 409, "refused")
+    await refused("/worklist/WI-9/comments", b'{"text": "x"}', 404, "no_such_work")
+    said = await refused("/worklist/WI-1/acknowledge", b'{"because": "x"}', 409, "refused")
     assert "by a decision: starter.py resolve WI-1 VERB" in said
-    said = await refused("/work/WI-1/assign", b'{"to": "nobody"}', 409, "refused")
+    said = await refused("/worklist/WI-1/assign", b'{"to": "nobody"}', 409, "refused")
     assert "is not in dealthread.toml" in said
-    await refused("/work/WI-1/comments", b'{"text": ""}', 422, "invalid_request")
-    await refused("/work/WI-1/comments", b'{"text": "\\u0000"}', 422, "invalid_request")
-    await refused("/work/WI-1/comments", b'{"text": "x", "by": "ada"}', 422, "invalid_request")
-    await refused("/work/WI-1/comments", b"{", 400, "not_json")
-    await refused("/work/WI-1/comments", b'"' + b"x" * BODY_MAX + b'"', 413, "too_large")
-    await refused("/work/bulk", b'{"filter": {}}', 422, "invalid_request")
+    await refused("/worklist/WI-1/comments", b'{"text": ""}', 422, "invalid_request")
+    await refused("/worklist/WI-1/comments", b'{"text": "\\u0000"}', 422, "invalid_request")
+    await refused("/worklist/WI-1/comments", b'{"text": "x", "by": "ada"}', 422, "invalid_request")
+    await refused("/worklist/WI-1/comments", b"{", 400, "not_json")
+    await refused("/worklist/WI-1/comments", b'"' + b"x" * BODY_MAX + b'"', 413, "too_large")
+    await refused("/worklist/bulk", b'{"filter": {}}', 422, "invalid_request")
     wanted = b'{"filter": {"reason": "invalid"}}'
-    await refused("/work/bulk", wanted, 503, "temporal_unavailable")
-    for where in ("/work/bulk", "/work/WI-1/comments"):
+    await refused("/worklist/bulk", wanted, 503, "temporal_unavailable")
+    for where in ("/worklist/bulk", "/worklist/WI-1/comments"):
         assert (await api.get(where, headers=as_("ada"))).status_code == 405
 
 
@@ -156,15 +156,17 @@ async def test_one_decision_over_many_answers_for_each(world: World) -> None:
 
     async with opened(world.store, desk) as http:
         asked = {"filter": {"connection": netsuite}, "dry_run": True}
-        would = await http.post("/work/bulk", json=asked, headers=as_("olivia"))
+        would = await http.post("/worklist/bulk", json=asked, headers=as_("olivia"))
         assert (would.status_code, would.json()["results"][0]["state"]) == (207, "would")
         assert "provision_client" in would.json()["results"][0]["message"]
         await world.control.clear_faults("netsuite", account)
-        taken = await http.post("/work/bulk", json={**asked, "dry_run": False}, headers=as_("ada"))
+        taken = await http.post(
+            "/worklist/bulk", json={**asked, "dry_run": False}, headers=as_("ada")
+        )
         (result,) = taken.json()["results"]
         assert (result["id"], result["state"]) == (item.id, "taken")
         one_by_one = {**asked, "verb": Verb.ADOPT}
-        answer = await http.post("/work/bulk", json=one_by_one, headers=as_("ada"))
+        answer = await http.post("/worklist/bulk", json=one_by_one, headers=as_("ada"))
         assert (answer.status_code, answer.json()["reason"]) == (409, "refused")
 
 
@@ -179,7 +181,12 @@ async def test_the_documents_examples_are_taken_and_its_schemas_are_there(store:
     async with opened(store) as http:
         document = (await http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
-    for path in ("/work", "/work/{work_id}", "/work/{work_id}/comments", "/work/bulk"):
+    for path in (
+        "/worklist",
+        "/worklist/{work_id}",
+        "/worklist/{work_id}/comments",
+        "/worklist/bulk",
+    ):
         assert path in document["paths"]
     for name in ("NewComment", "AskedBulk", "AskedFilter", "WorkItemKind", "Verb", "WorkPage"):
         assert name in schemas, name
