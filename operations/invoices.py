@@ -148,20 +148,37 @@ class InvoiceDesk:
         raise Refused(f"Several credits of {short(typed)} wait; name one: {names}.")
 
     async def find_note(self, typed: str) -> CreditStanding | None:
-        """Return the credit that a person means by its id or its note's number; None: no credit.
+        """Return the credit that a person means by its id or its note's; None: no credit.
+
+        A note is named by its number, or as `<connection>/<number or id>`.
 
         Raises:
             Refused: several notes have that number; names them.
         """
         if typed.startswith(PREFIX):
             return await self.find_credit(typed)
-        found = await self.store.credits.of_note(typed)
-        if not found or await self.store.invoices.by_number(typed):
+        connection, slash, name = typed.rpartition("/")
+        found = [
+            each
+            for each in await self.store.credits.of_note(name)
+            if not slash or each.credit.invoice.system == connection
+        ]
+        if not found or await self._is_invoice(typed):
             return None
         if len(found) > 1:
-            names = ", ".join(each.credit.id for each in found)
+            names = ", ".join(f"{each.credit.invoice.system}/{name}" for each in found)
             raise Refused(f"Several credit notes are called {short(typed)}; name one: {names}.")
         return found[0]
+
+    async def _is_invoice(self, typed: str) -> bool:
+        connection, slash, id_ = typed.rpartition("/")
+        if not slash:
+            return bool(await self.store.invoices.by_number(typed))
+        try:
+            await self.store.invoices.get(connection, id_)
+        except NotFound:
+            return False
+        return True
 
     # Crediting.
 

@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.e2e]
 
 WINDOW = ("--from", "2026-10-20", "--to", "2026-10-20")
 ONE = "Name LIKE 'Northwind Robotics – ERP%'"
+OTHERS = "Name LIKE 'Rowan%' OR Name LIKE 'Verdant%' OR Name LIKE 'Baltic%'"
+"""Deals that no other test of this stack has to be the first to start."""
 THREE = "Legal_Entity__c = 'DE' AND Payment_Terms__c = 'NET30'"
 
 
@@ -86,7 +88,7 @@ def test_mistakes_are_told_in_a_sentence(desk: Cli, words: tuple[str, ...], said
 async def test_ctrl_c_detaches_and_the_backfill_goes_on(stack: StackInfo, desk: Cli) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "backfill", "opportunities", *WINDOW),
-        *("--name", "detached", "--rate", "0.1", "--config", str(stack.config)),
+        *("--where", OTHERS, "--name", "detached", "--rate", "0.1", "--config", str(stack.config)),
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )

@@ -313,7 +313,7 @@ class TestPdf:
         path = tmp_path / "note.pdf"
         credit, note = noted.issued.credit, noted.issued.note
         assert note is not None
-        for name in (note.number, credit.id):
+        for name in (f"{credit.invoice.system}/{note.number}", credit.id):
             told = firm.data("invoice", "pdf", name, "-o", str(path))
             assert (told["of"], told["net"]["amount"]) == (note.number, str(credit.net.amount))
         text = text_of(path.read_bytes())

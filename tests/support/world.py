@@ -82,7 +82,7 @@ DEBOUNCE_SECONDS = 0.3
 HTTP_SECONDS = 5.0
 """Long enough that load does not look like a fault."""
 SETTLE_SECONDS = 1.5
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 PEOPLE = {
     "olivia": frozenset({"operator"}),
     "fiona": frozenset({"finance"}),
@@ -249,6 +249,8 @@ class World:
         ended = asyncio.create_task(self.result(handle))
         while not ended.done():
             for stored in await self.store.work_items.list(workflow_id=handle.id):
+                if stored.item.kind is WorkItemKind.STUCK:
+                    continue  # a remark of the watch holds nothing up
                 assert stored.item.kind is WorkItemKind.GATE, stored.item.failure
                 with contextlib.suppress(Refused):
                     await self.desk.approve(stored.item.id, by="fiona")
