@@ -14,12 +14,13 @@ from activities.registration import implements
 from canonical import activities as ref
 from canonical.credit_invoice import CreditAnswer, CreditVerb, DecideCredit
 from canonical.failures import FailureDetail, FailureKind
-from canonical.ids import invoice_id
+from canonical.ids import explained_credit_id, invoice_id
 from canonical.invoicing import Application
-from canonical.lifecycle import DraftedCredit, TrackedInvoice
+from canonical.lifecycle import UNDONE, DraftedCredit, InvoiceState, TrackedInvoice
+from canonical.money import Money
 from canonical.saga import CloseWorkItem, OpenWorkItem, WorkItem, WorkItemKind
 from policies.bundle import Bundle
-from policies.credits import may_approve, may_refuse, native_credits
+from policies.credits import may_approve, may_refuse, native_credits, undoing, undone
 from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
@@ -104,17 +105,51 @@ def _unknown(error: NotFound) -> FailureDetail:
 # Credits that the issuing system made by itself.
 
 
+async def undone_net(store: Store, invoice: TrackedInvoice) -> Money | None:
+    """Return the net that was lost when an invoice was voided or deleted; None: it stands.
+
+    Once somebody said what for, it stays what it was then.
+    """
+    known = await _undone_credit(store, invoice)
+    if known is not None:
+        return known.credit.net
+    record = invoice.record
+    return undone(invoice, await store.credits.left(record.system, record.id))
+
+
+async def unexplained(store: Store, invoice: TrackedInvoice) -> tuple[Application, ...]:
+    """Return what took from an invoice without us, and nobody said yet what for.
+
+    Credits of the issuing system, and the undoing of an invoice that was voided or deleted there.
+    """
+    record = invoice.record
+    ours = await store.credits.of_invoice(record.system, record.id)
+    notes = frozenset(each.note_id for each in ours if each.note_id)
+    native = native_credits(invoice.applications, notes)
+    known = await _undone_credit(store, invoice)
+    net = await undone_net(store, invoice)
+    if net is None or (known is not None and known.state == "credited"):
+        return native
+    return (*native, undoing(invoice, net))
+
+
+async def _undone_credit(store: Store, invoice: TrackedInvoice) -> CreditStanding | None:
+    record = invoice.record
+    try:
+        return await store.credits.get_credit(explained_credit_id(record.system, record.id, UNDONE))
+    except NotFound:
+        return None
+
+
 async def note_native_credits(store: Store, invoice: TrackedInvoice, now: datetime) -> None:
     """Have a work item open for each credit that nobody explained, and none for one taken back.
 
     What stands is compared, not what is new: a look that was cut short is made good by the next.
     """
     record = invoice.record
-    ours = await store.credits.of_invoice(record.system, record.id)
-    notes = frozenset(each.note_id for each in ours if each.note_id)
     wanted = {
         item.id: item
-        for each in native_credits(invoice.applications, notes)
+        for each in await unexplained(store, invoice)
         for item in [native_credit_item(invoice, each, now)]
     }
     for item in wanted.values():
@@ -140,6 +175,12 @@ def native_credit_item(invoice: TrackedInvoice, credit: Application, now: dateti
     key = f"{workflow_id}/{credit.id}"
     of_amount = f"{key}/{credit.amount}"
     name = credit.reference or credit.id
+    what = f"Credit {name} of {credit.amount} gross was applied to invoice {invoice.number}"
+    title = f"Credit {name} on invoice {invoice.number}"
+    if credit.id == UNDONE:
+        done = "deleted" if invoice.state is InvoiceState.GONE else "voided"
+        what = f"Invoice {invoice.number} was {done}, {credit.amount} gross of it not credited,"
+        title = f"Invoice {invoice.number} was {done}"
     return WorkItem(
         id=f"WI-credit-{hashlib.sha256(of_amount.encode()).hexdigest()[:12]}",
         workflow_id=workflow_id,
@@ -152,13 +193,12 @@ def native_credit_item(invoice: TrackedInvoice, credit: Application, now: dateti
             kind=FailureKind.REJECTED,
             reason="native_credit",
             message=(
-                f"Credit {name} of {credit.amount} gross was applied to invoice {invoice.number} "
-                f"in {record.system}, and nobody said what for: say the reason with "
+                f"{what} in {record.system}, and nobody said what for: say the reason with "
                 f"starter.py invoice explain {invoice.number} {name} --reason REASON."
             ),
             system=record.system,
         ),
-        title=f"Credit {name} on invoice {invoice.number}",
+        title=title,
         client_id=invoice.client_id,
         legal_entities=(invoice.legal_entity,),
         amount=str(credit.amount),

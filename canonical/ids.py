@@ -63,6 +63,14 @@ def credit_id(connection: str, record_id: str, number: int) -> WorkflowId:
     return WorkflowId(f"credit/{connection}/{record_id}/{number}")
 
 
+def explained_credit_id(connection: str, record_id: str, native: str) -> WorkflowId:
+    """Return the workflow id of a credit that the issuing system made by itself, by its id there.
+
+    `undone` stands for the voiding or deletion of the whole invoice.
+    """
+    return WorkflowId(f"credit/{connection}/{record_id}/native-{native}")
+
+
 BACKFILL = "backfill/"
 """How the ids of backfills begin, and the correlation ids of what they start."""
 

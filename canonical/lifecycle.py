@@ -3,12 +3,16 @@
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from canonical.drafts import BillableRef
 from canonical.invoicing import Application, CreditReason, Delivery, IssuedLine
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.records import RecordRef
+
+UNDONE: Final = "undone"
+"""What a person calls all that an invoice lost when it was voided or deleted in its system."""
 
 
 class InvoiceState(StrEnum):

@@ -10,7 +10,7 @@ from typing import Final
 
 from canonical.documents import InvoiceDocument
 from canonical.evidence import AuditFact
-from canonical.lifecycle import TrackedInvoice
+from canonical.lifecycle import UNDONE, TrackedInvoice
 from operations.documents.crediting import credit_document_of
 from operations.documents.evidence import EvidenceFile, pack_evidence
 from operations.documents.filling import document_of
@@ -62,6 +62,8 @@ class InvoiceFiles:
         note, name = standing.note, standing.credit.id
         if note is None:
             raise Mistake(f"{name} is {standing.state}: there is no credit note to print yet.")
+        if note.number == UNDONE:
+            raise Mistake(f"{name} is the undoing of an invoice: there is no credit note of it.")
         try:
             document = credit_document_of(way, standing, note, self.policies)
         except ValueError as error:

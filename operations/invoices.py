@@ -18,6 +18,7 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.credit_desk import unexplained
 from canonical.credit_invoice import (
     AskedCredit,
     CreditAnswer,
@@ -35,7 +36,7 @@ from operations.native_credits import explain_credit, tell_psa
 from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE, TAKEN_WITHIN
 from operations.tax_differences import accept_tax
-from policies.credits import may_ask, native_credits
+from policies.credits import may_ask
 from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
@@ -122,7 +123,7 @@ class InvoiceDesk:
             invoice=invoice,
             credits=credits_,
             left=await self.store.credits.left(record.system, record.id),
-            unexplained=_unexplained(invoice, credits_),
+            unexplained=await unexplained(self.store, invoice),
             waits=tuple(stored.item for stored in items),
         )
 
@@ -355,13 +356,6 @@ class InvoiceDesk:
 
 def _key(invoice: TrackedInvoice) -> InvoiceKey:
     return InvoiceKey(connection=invoice.record.system, invoice_id=invoice.record.id)
-
-
-def _unexplained(
-    invoice: TrackedInvoice, credits_: Sequence[CreditStanding]
-) -> tuple[Application, ...]:
-    notes = frozenset(each.note_id for each in credits_ if each.note_id)
-    return native_credits(invoice.applications, notes)
 
 
 def _not_waiting(standing: CreditStanding) -> CreditAnswer:

@@ -6,17 +6,18 @@ from decimal import Decimal
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
+from activities.credit_desk import undone_net
 from canonical.credit_invoice import AskedCredit, CreditedAmount, CreditInput
-from canonical.ids import invoice_id
+from canonical.ids import explained_credit_id, invoice_id
 from canonical.invoice_lifecycle import InvoiceKey
 from canonical.invoicing import Application, CreditNote, CreditReason
-from canonical.lifecycle import DraftedCredit, LeftToCredit, TrackedInvoice
+from canonical.lifecycle import UNDONE, DraftedCredit, LeftToCredit, TrackedInvoice
 from canonical.money import Money
 from canonical.records import RecordRef
 from canonical.saga import CloseWorkItem, WorkItemKind
 from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE
-from policies.credits import may_explain, native_credits, net_of, work_out
+from policies.credits import may_explain, native_credits, net_of, undoing, work_out
 from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
@@ -46,9 +47,9 @@ async def explain_credit(
     if refused:
         raise Refused(f"{'; '.join(refused)}.")
     record = invoice.record
-    applied = _native(invoice, credit)
-    note = _note(invoice, applied)
-    id_ = f"credit/{record.system}/{record.id}/native-{applied.id}"
+    applied, net = await _native(store, invoice, credit)
+    note = _note(invoice, applied, net)
+    id_ = explained_credit_id(record.system, record.id, applied.id)
     drafted = await _drafted(store, id_, invoice, note, lines, reason, because)
     standing = await store.credits.open_credit(drafted)
     if standing.state == "asked":
@@ -65,7 +66,6 @@ async def tell_psa(
 
     A saga does it: the mirror is taken back, and made anew with what is left.
     """
-    note = next(each for each in invoice.applications if each.id == standing.note_id)
     record = invoice.record
     asked = AskedCredit(
         of=InvoiceKey(connection=record.system, invoice_id=record.id),
@@ -73,7 +73,7 @@ async def tell_psa(
         reason=CreditReason.REBILL,
         because=standing.credit.memo,
         asked_by=by,
-        on=note.on,
+        on=standing.note.on if standing.note else None,
         explains=standing.credit.id,
     )
     await client.start_workflow(
@@ -88,11 +88,18 @@ async def tell_psa(
     )
 
 
-def _native(invoice: TrackedInvoice, credit: str) -> Application:
-    native = native_credits(invoice.applications, frozenset())
+async def _native(store: Store, invoice: TrackedInvoice, credit: str) -> tuple[Application, Money]:
+    """Return what is meant, explained already or not, with its net."""
+    native = {
+        each: net_of(each.amount, invoice.net, invoice.gross)
+        for each in native_credits(invoice.applications, frozenset())
+    }
+    lost = await undone_net(store, invoice)
+    if lost is not None:
+        native[undoing(invoice, lost)] = lost
     found = [each for each in native if credit in {each.id, each.reference}]
     if len(found) == 1:
-        return found[0]
+        return found[0], native[found[0]]
     names = ", ".join(each.reference or each.id for each in native) or "none"
     raise Refused(
         f"No credit {short(credit)} made in {invoice.record.system} stands on invoice "
@@ -120,7 +127,8 @@ async def _drafted(
         return known
     record = invoice.record
     left = await store.credits.left(record.system, record.id)
-    wanted = tuple(lines) or _whole_or_one(invoice, left, note.net)
+    undone = id_.endswith(f"/native-{UNDONE}")
+    wanted = tuple(lines) or (() if undone else _whole_or_one(invoice, left, note.net))
     worked = work_out(invoice, left, wanted, reason)
     if worked.refused:
         raise Refused(f"{'; '.join(worked.refused)}.")
@@ -148,11 +156,11 @@ async def _close(store: Store, invoice: TrackedInvoice, applied: Application, ho
             await store.work_items.close(closing)
 
 
-def _note(invoice: TrackedInvoice, applied: Application) -> CreditNote:
-    """Return a native credit as a note; its net is the invoice's share of its gross."""
-    net = net_of(applied.amount, invoice.net, invoice.gross)
+def _note(invoice: TrackedInvoice, applied: Application, net: Money) -> CreditNote:
+    """Return a native credit as a note; an undone invoice has none, so it stands for itself."""
     tax = applied.amount.amount - net.amount
-    record = RecordRef(system=invoice.record.system, type="credit_note", id=applied.id)
+    id_ = f"{UNDONE}-{invoice.record.id}" if applied.id == UNDONE else applied.id
+    record = RecordRef(system=invoice.record.system, type="credit_note", id=id_)
     return CreditNote(
         record=record,
         invoice=invoice.record,

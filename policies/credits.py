@@ -11,7 +11,14 @@ from typing import Final
 
 from canonical.credit_invoice import CreditedAmount
 from canonical.invoicing import Application, ApplicationKind, CreditReason, Invoice, InvoiceStatus
-from canonical.lifecycle import CreditPart, DraftedCreditLine, LeftToCredit, TrackedInvoice
+from canonical.lifecycle import (
+    UNDONE,
+    CreditPart,
+    DraftedCreditLine,
+    InvoiceState,
+    LeftToCredit,
+    TrackedInvoice,
+)
 from canonical.money import Money
 from policies.arithmetic import product
 from policies.invoicing_schema import Invoicing
@@ -21,6 +28,8 @@ from policies.queue_case import Actor
 CREDITABLE: Final = frozenset({InvoiceStatus.OPEN, InvoiceStatus.SETTLED})
 ROUNDED: Final = 1
 """Minor units by which the net of a credit that we did not make may be off, for each of them."""
+
+LOST: Final = frozenset({InvoiceState.VOIDED, InvoiceState.GONE})
 
 
 @dataclass(frozen=True)
@@ -291,4 +300,27 @@ def native_credits(
         each
         for each in applications
         if each.kind is ApplicationKind.CREDIT and not each.external_id and each.id not in our_notes
+    )
+
+
+def undone(invoice: TrackedInvoice, left: Sequence[LeftToCredit]) -> Money | None:
+    """Return the net that a voided or deleted invoice took back by itself; None: nothing.
+
+    It is all that no credit took before.
+    """
+    if invoice.state not in LOST:
+        return None
+    worked = work_out(invoice, left, (), CreditReason.CANCELLED)
+    return None if worked.refused else worked.net
+
+
+def undoing(invoice: TrackedInvoice, net: Money) -> Application:
+    """Return the undoing of an invoice as one credit; its gross is as the invoice's to its net."""
+    exact = product(net.amount, invoice.gross.amount) / (invoice.net.amount or Decimal(1))
+    return Application(
+        id=UNDONE,
+        kind=ApplicationKind.CREDIT,
+        amount=Money.rounded(exact, invoice.currency),
+        on=invoice.seen_at.date(),
+        reference=UNDONE,
     )

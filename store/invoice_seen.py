@@ -37,9 +37,14 @@ def amounts(invoice: Invoice) -> dict[str, object]:
 def facts(
     row: AnyRow, invoice: Invoice | None, state: InvoiceState, settled_by: SettledBy
 ) -> dict[str, object]:
-    """Return the columns as this look has them; of one that is gone, as they were."""
+    """Return the columns as this look has them; one that is gone or voided keeps its amounts.
+
+    What was billed by it is known by them; nobody owes it any more.
+    """
     seen: dict[str, object] = {name: getattr(row, name) for name in _SEEN}
-    if invoice is not None:
+    if state in {InvoiceState.GONE, InvoiceState.VOIDED}:
+        seen["remaining"] = Decimal(0)
+    elif invoice is not None:
         seen |= {**amounts(invoice), "due": invoice.due or row.due}
         seen |= {"number": invoice.number or row.number, "period": invoice.period or row.period}
     return {**seen, "state": state.value, "settled_by": settled_by.value}

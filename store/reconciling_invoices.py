@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from canonical.lifecycle import UNDONE
 from store.reconciling_scope import CLIENTS, OURS, PROJECTS, both, insert, listed, shown
 
 _THEIR_ROW: Final = shown(
@@ -102,6 +103,7 @@ CREDITS: Final = insert(
             JOIN invoices AS invoice ON invoice.connection = credit.connection
                 AND invoice.id = credit.invoice AND invoice.legal_entity = :entity
             WHERE credit.connection = :connection AND credit.state = 'credited'
+                AND NOT starts_with(credit.note_id, '{UNDONE}-')
                 AND credit.note_on BETWEEN :since AND :until
         )
     """,  # noqa: S608 - constants

@@ -85,7 +85,8 @@ class DraftToInvoice:
         for made in answer.made:
             await look_after(made)
         for ended in answer.ended:
-            await workflow.get_external_workflow_handle(ended).signal("look")
+            with contextlib.suppress(ApplicationError):  # it has come to its end already
+                await workflow.get_external_workflow_handle(ended).signal("look")
         self._changed = True
         return answer
 

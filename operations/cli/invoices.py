@@ -188,7 +188,9 @@ async def invoice_undispute(
 @command
 async def invoice_explain(
     invoice: InvoiceId,
-    credit: Annotated[str, typer.Argument(help="Number or id of the issuing system's credit.")],
+    credit: Annotated[
+        str, typer.Argument(help="Number or id of the credit made there; undone: all of it was.")
+    ],
     reason: Reason,
     by: By,
     line: Line = None,
@@ -196,7 +198,10 @@ async def invoice_explain(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a credit is for that somebody made in the issuing system; closes its work item."""
+    """Say what a credit is for that somebody made in the issuing system; closes its work item.
+
+    `undone` stands for all of an invoice that was voided or deleted there.
+    """
     async with open_office(config) as office:
         found = await office.invoices.find(invoice)
         lines = _amounts(line or (), found)

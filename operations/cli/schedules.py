@@ -86,7 +86,7 @@ async def run_schedules(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Hand over what fell due to drafting, without waiting for the daily run."""
+    """Hand over what fell due to drafting, without waiting for the run of every six hours."""
     async with open_office(config) as office:
         with progress() as shown:
             shown.add_task("billing schedules …")

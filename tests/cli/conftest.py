@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import structlog
 from pydantic import JsonValue
 from typer.testing import CliRunner
 
 from embedded.stack import StackInfo
 from starter import app
+from tests.support.commands import command
 from tests.support.embedded_stack import running_stack
+from tests.support.world import PEOPLE, World
 
 
 @dataclass
@@ -75,3 +78,34 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
 def desk(stack: StackInfo) -> Cli:
     """Commands on the running stack."""
     return Cli(stack.config)
+
+
+async def starter(environment: dict[str, str], *words: str) -> Ran:
+    """Run a command as a process of its own, beside a world that goes on."""
+    return Ran(*await command(environment, *words))
+
+
+@pytest_asyncio.fixture(scope="module")
+async def environment(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A configuration that finds the world's servers and people; of the PSAs it knows none."""
+    config = tmp_path_factory.mktemp("firm") / "dealthread.toml"
+    secrets = config.with_name("secrets")
+    secrets.mkdir()
+    (secrets / "client_secret").write_text("of nobody")
+    people = "".join(
+        f'[people.{name}]\nroles = {json.dumps(sorted(roles))}\nemail = "{name}@example.com"\n'
+        for name, roles in PEOPLE.items()
+    )
+    config.write_text(
+        f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'
+        "[connections.salesforce]\n"
+        'vendor = "salesforce"\nrole = "crm"\nbase_url = "http://127.0.0.1:9"\n'
+        f'secrets_dir = "{secrets}"\n'
+        '[connections.salesforce.settings.auth]\nkind = "client_credentials"\nclient_id = "x"\n'
+        f"{people}"
+    )
+    url = world.store.database.engine.url.set(drivername="postgresql")
+    return {
+        "DEALTHREAD_CONFIG": str(config),
+        "DEALTHREAD_STORE__URL": url.render_as_string(hide_password=False),
+    }

@@ -1,11 +1,6 @@
 """The commands on issued invoices, as processes of their own, on what a real server issued."""
 
-import asyncio
-import json
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +10,13 @@ from typer.testing import CliRunner
 
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from starter import app
-from tests.cli.conftest import Ran
+from tests.cli.conftest import Ran, starter
 from tests.sagas.test_credits import credit_natively, unexplained
 from tests.sagas.test_tax_differences import with_tax
 from tests.support.invoicing import handed_over, invoiced, look, seen_as
-from tests.support.world import PEOPLE, World
+from tests.support.world import World
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -41,16 +34,7 @@ class Firm:
         return f"{self.invoice.record.system}/{self.invoice.record.id}"
 
     async def run(self, *words: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "starter.py"), "invoice", *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **self.environment},
-            cwd=ROOT,
-        )
-        out, err = await process.communicate()
-        assert b"Traceback" not in err, err.decode()
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await starter(self.environment, "invoice", *words)
 
     async def data(self, *words: str) -> Any:
         ran = await self.run(*words, "--json")
@@ -62,27 +46,6 @@ class Firm:
         ran = await self.run(*words)
         assert ran.code == 1, ran
         return ran.out + ran.err
-
-
-@pytest_asyncio.fixture(scope="module")
-async def environment(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A configuration that finds the world's servers and people."""
-    config = tmp_path_factory.mktemp("firm") / "dealthread.toml"
-    people = "".join(
-        f'[people.{name}]\nroles = {json.dumps(sorted(roles))}\nemail = "{name}@example.com"\n'
-        for name, roles in PEOPLE.items()
-    )
-    config.write_text(
-        f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'
-        "[connections.salesforce]\n"
-        'vendor = "salesforce"\nrole = "crm"\nbase_url = "http://127.0.0.1:9"\n'
-        f"{people}"
-    )
-    url = world.store.database.engine.url.set(drivername="postgresql")
-    return {
-        "DEALTHREAD_CONFIG": str(config),
-        "DEALTHREAD_STORE__URL": url.render_as_string(hide_password=False),
-    }
 
 
 @pytest_asyncio.fixture

@@ -1,11 +1,6 @@
 """The commands on milestones, as processes of their own, on what a real saga handed over."""
 
-import asyncio
-import json
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +8,7 @@ import pytest_asyncio
 
 from canonical.drafts import DraftState
 from canonical.ids import milestone_to_invoice_id
-from tests.cli.conftest import Ran
+from tests.cli.conftest import Ran, starter
 from tests.support.billing import AT_PROJECT
 from tests.support.invoicing import (
     approved_milestone,
@@ -23,12 +18,10 @@ from tests.support.invoicing import (
     release,
     start_milestone,
 )
-from tests.support.world import PEOPLE, World
+from tests.support.world import World
 from workflows.milestone_to_invoice import MilestoneToInvoice
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -41,16 +34,7 @@ class Firm:
     milestone: str
 
     async def run(self, *words: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "starter.py"), "milestone", *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **self.environment},
-            cwd=ROOT,
-        )
-        out, err = await process.communicate()
-        assert b"Traceback" not in err, err.decode()
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await starter(self.environment, "milestone", *words)
 
     async def on(self, command: str, *words: str) -> Ran:
         """Run a command on the milestone, which has to do."""
@@ -73,32 +57,6 @@ class Firm:
         client = self.world.env.client
         handle = client.get_workflow_handle_for(MilestoneToInvoice.run, id_)
         return (await self.world.result(handle)).outcome
-
-
-@pytest_asyncio.fixture(scope="module")
-async def environment(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A configuration that finds the world's servers and people; of the PSAs it knows none."""
-    config = tmp_path_factory.mktemp("firm") / "dealthread.toml"
-    secrets = config.with_name("secrets")
-    secrets.mkdir()
-    (secrets / "client_secret").write_text("of nobody")
-    people = "".join(
-        f'[people.{name}]\nroles = {json.dumps(sorted(roles))}\nemail = "{name}@example.com"\n'
-        for name, roles in PEOPLE.items()
-    )
-    config.write_text(
-        f'[temporal]\naddress = "{world.env.client.service_client.config.target_host}"\n'
-        "[connections.salesforce]\n"
-        'vendor = "salesforce"\nrole = "crm"\nbase_url = "http://127.0.0.1:9"\n'
-        f'secrets_dir = "{secrets}"\n'
-        '[connections.salesforce.settings.auth]\nkind = "client_credentials"\nclient_id = "x"\n'
-        f"{people}"
-    )
-    url = world.store.database.engine.url.set(drivername="postgresql")
-    return {
-        "DEALTHREAD_CONFIG": str(config),
-        "DEALTHREAD_STORE__URL": url.render_as_string(hide_password=False),
-    }
 
 
 @pytest_asyncio.fixture

@@ -1,20 +1,16 @@
 """The command `trace` on a store alone: tree, JSON, Mermaid, and what a person gets wrong."""
 
-import asyncio
 import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest_asyncio
 from pydantic import SecretStr
 
-from embedded.processes import ROOT
 from operations.trace.graph import TraceGraph
 from operations.trace.thread import Tracer
 from store import Store
-from tests.cli.conftest import Ran
+from tests.cli.conftest import Ran, starter
 from tests.store.billing import PROJECT
 from tests.store.invoicing import billed, billed_contract, opened
 
@@ -28,16 +24,7 @@ class Clerk:
     environment: dict[str, str]
 
     async def run(self, *words: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "starter.py"), *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **self.environment},
-            cwd=ROOT,
-        )
-        out, err = await process.communicate()
-        assert b"Traceback" not in err, err.decode()
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await starter(self.environment, *words)
 
     async def refused(self, *words: str) -> str:
         """Run a command that has to fail with one sentence; return it."""
