@@ -25,7 +25,8 @@ from canonical.backfill import (
 from operations.backfill import BackfillDesk
 from workflows.backfill import Backfill
 
-QUEUED: Final = 200
+IN_FLIGHT: Final = (4, IN_FLIGHT_USUAL)
+QUEUED: Final = 120
 QUEUED_QUICK: Final = 12
 LIVE: Final = 10
 LIVE_QUICK: Final = 2
@@ -47,31 +48,40 @@ class Beside:
 
 
 async def backfill(servers: Servers, *, queued: int = QUEUED, live: int = LIVE) -> list[Result]:
-    """Measure live deals alone, then beside a backfill; return both and their ratio."""
-    async with running_side(servers, ENGINE, "backfill", queued + 2 * live) as side:
-        alone = [await _timed(side, deal) for deal in side.take(live)]
-        print(f"  alone: {_said(alone)}", flush=True)
-        beside = await _beside(side, side.take(live), queued)
-        print(f"  beside: {_said(beside.live)}; backfill {beside.seconds:.1f} s", flush=True)
-    how = f"{live} deals one after another, simulators at 0 ms"
-    also = f"{how}, a backfill of {queued} deals, {IN_FLIGHT_USUAL} in flight at most"
-    return [
-        plain("live deal without a backfill: median", median(alone), "s", how),
-        plain("live deal without a backfill: longest", max(alone), "s", how),
-        plain("live deal beside a backfill: median", median(beside.live), "s", also),
-        plain("live deal beside a backfill: longest", max(beside.live), "s", also),
-        plain(
-            "live deal beside a backfill, against one without",
-            median(beside.live) / median(alone),
-            "×",
-            f"medians; {also}",
-        ),
-        plain("live deals that ended while the backfill ran", beside.during, "deals", also),
-        plain("backfill: deals a second", queued / beside.seconds, "deals/s", also),
-    ]
+    """Measure live deals alone, then beside backfills with more and more in flight."""
+    found: list[Result] = []
+    for in_flight in IN_FLIGHT:
+        name = f"backfill-{in_flight}"
+        async with running_side(servers, ENGINE, name, queued + 2 * live) as side:
+            alone = [await _timed(side, deal) for deal in side.take(live)]
+            print(f"  alone: {_said(alone)}", flush=True)
+            beside = await _beside(side, side.take(live), queued, in_flight)
+            print(f"  beside {in_flight}: {_said(beside.live)}", flush=True)
+        how = f"{live} deals one after another, simulators at 0 ms"
+        also = f"{how}, a backfill of {queued} deals"
+        what = f"live deal beside a backfill with {in_flight} in flight"
+        found += [
+            plain(f"{what}: alone before, median", median(alone), "s", how),
+            plain(f"{what}: median", median(beside.live), "s", also),
+            plain(f"{what}: longest", max(beside.live), "s", also),
+            plain(
+                f"{what}, against one without",
+                median(beside.live) / median(alone),
+                "×",
+                f"medians; {also}",
+            ),
+            plain(f"{what}: ended while it ran", beside.during, "deals", also),
+            plain(
+                f"backfill with {in_flight} in flight: deals a second",
+                queued / beside.seconds,
+                "deals/s",
+                also,
+            ),
+        ]
+    return found
 
 
-async def _beside(side: Side, live: list[str], queued: int) -> Beside:
+async def _beside(side: Side, live: list[str], queued: int, in_flight: int) -> Beside:
     """Start the backfill of all deals but those already used and the live ones.
 
     Raises:
@@ -82,10 +92,10 @@ async def _beside(side: Side, live: list[str], queued: int) -> Beside:
     others = " AND ".join(f"Id != '{deal}'" for deal in live)
     window = desk.window(BackfillKind.OPPORTUNITIES, SINCE, UNTIL, others)
     started = time.perf_counter()
-    id_ = await desk.start(window, rate=RATE, name="bench")
+    id_ = await desk.start(window, rate=RATE, in_flight_max=in_flight, name=f"bench-{in_flight}")
     ended = asyncio.create_task(_ended(side, id_))
     try:
-        await _under_way(desk, id_, queued)
+        await _under_way(desk, id_, min(queued, in_flight))
         times, during = [], 0
         for deal in live:
             times.append(await _timed(side, deal))
@@ -99,9 +109,9 @@ async def _beside(side: Side, live: list[str], queued: int) -> Beside:
     return Beside(times, during, at - started)
 
 
-async def _under_way(desk: BackfillDesk, id_: str, queued: int) -> None:
+async def _under_way(desk: BackfillDesk, id_: str, most: int) -> None:
     """Wait until as many deals of the backfill are started as may be at once, or nearly."""
-    enough = 0.9 * min(queued, IN_FLIGHT_USUAL)
+    enough = 0.9 * most
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             standing = (await desk.find(id_)).view.standing

@@ -88,7 +88,7 @@ def test_mistakes_are_told_in_a_sentence(desk: Cli, words: tuple[str, ...], said
 async def test_ctrl_c_detaches_and_the_backfill_goes_on(stack: StackInfo, desk: Cli) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "backfill", "opportunities", *WINDOW),
-        *("--where", OTHERS, "--name", "detached", "--rate", "0.1", "--config", str(stack.config)),
+        *("--where", OTHERS, "--name", "detached", "--rate", "0.01", "--config", str(stack.config)),
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )

@@ -64,10 +64,13 @@ class Case:
     answer: Answer
     undo: bool = False
     """The fault meets the step's undo; the saga is made to roll back at its last step."""
+    subject: str = ""
+    """What it runs over; empty: the first whose clean run has the step."""
 
     def __str__(self) -> str:
         what = "undo " if self.undo else ""
-        return f"{what}{self.step}-{self.fault}-{self.answer}"
+        where = f" of {self.subject}" if self.subject else ""
+        return f"{what}{self.step}-{self.fault}-{self.answer}{where}"
 
 
 def do_cases() -> list[Case]:

@@ -308,6 +308,7 @@ async def _engine_milestone(world: World) -> str:
     return await milestone_handed_over(world, crm=NO_CRM, billing_method=method)
 
 
+BY_STRIPE = "a milestone, billed by Stripe"
 SUBJECTS: tuple[Subject, ...] = (
     OpportunitySubject("fixed-de"),
     OpportunitySubject("other-subsidiary"),
@@ -315,7 +316,7 @@ SUBJECTS: tuple[Subject, ...] = (
     MilestoneSubject("an approved milestone"),
     PostingSubject("a milestone, approved in the ERP", "draft_invoice", _routed_milestone),
     PostingSubject("hours with charges", "ready_charges", _charged_hours),
-    PostingSubject("a milestone, billed by Stripe", "draft_invoice", _engine_milestone),
+    PostingSubject(BY_STRIPE, "draft_invoice", _engine_milestone),
     LookSubject("a paid invoice"),
     CreditSubject("an invoice billed again"),
     CreditSubject("an invoice billed again in part", Decimal(40)),

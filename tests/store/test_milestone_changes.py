@@ -245,8 +245,11 @@ async def ends_invoiced_once(scene: Scene, told: str) -> None:
 
 
 @pytest.mark.parametrize("first", [one + two for one in ACTS for two in ACTS])
-async def test_every_order_of_four_acts(store: Store, bundle: Bundle, first: str) -> None:
-    for rest in itertools.product(ACTS, repeat=2):
+@pytest.mark.parametrize("more", [1, pytest.param(2, marks=pytest.mark.soak)])
+async def test_every_order_of_three_and_four_acts(
+    store: Store, bundle: Bundle, first: str, more: int
+) -> None:
+    for rest in itertools.product(ACTS, repeat=more):
         told = "".join((first, *rest))
         if any(twice in told for twice in ("RR", "LL", "PP")):
             continue  # the second finds nothing to do
