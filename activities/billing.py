@@ -14,6 +14,7 @@ from activities.engaging import engaged
 from activities.leads import note_lead
 from activities.ports import Ports
 from activities.registration import implements
+from activities.retainers import schedules_of
 from activities.steps import StepRunner, own_id
 from adapters.errors import Invalid
 from canonical import activities as ref
@@ -289,9 +290,12 @@ class BillingActivities:
         """
         store, run, of = self.runner.store, call.request.run, call.request.of
         origins = await store.corrections.origins(of.psa, await store.runs.corrected(run))
+        schedules = schedules_of(self.bundle(of.psa), self.now())
 
         async def place() -> RecordRef:
-            await store.runs.place(run, partial(allocate, origins=origins), call.request.on)
+            await store.runs.place(
+                run, partial(allocate, origins=origins), call.request.on, schedules
+            )
             return _of_run(run)
 
         return await self.runner.create(call, _nothing, place)

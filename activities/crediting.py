@@ -10,6 +10,8 @@ from activities.mirroring import freed_shares
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
+from adapters.errors import Rejected, UndoRefused
+from adapters.invoicing import Invoicing
 from canonical import activities as ref
 from canonical.credit_invoice import (
     AskedCredit,
@@ -26,12 +28,12 @@ from canonical.credit_invoice import (
 )
 from canonical.failures import FailureDetail, FailureKind, StepFailed
 from canonical.ids import ExternalId, external_id, step_key
-from canonical.invoicing import CreditLine, CreditNote, ProvisionCredit
+from canonical.invoicing import CreditLine, CreditNote, InvoiceStatus, ProvisionCredit
 from canonical.lifecycle import DraftedCredit, TrackedInvoice
 from canonical.records import Receipt, RecordRef, UndoReceipt, UndoResult
 from canonical.saga import Route, StepCall, UndoCall
 from policies.bundle import Bundle
-from policies.credits import not_creditable, work_out
+from policies.credits import not_creditable, not_voidable, undone_note, work_out
 from store.audit import ENGINE
 from store.credits import CreditStanding
 from store.errors import Conflict, NotFound
@@ -75,7 +77,7 @@ class CreditActivities:
             route = self.route(of.connection)
             plan = CreditPlan(
                 bundle=bundle.hash,
-                title=f"Credit {credit.net} ({asked.reason}) on invoice {invoice.number}",
+                title=_title(asked, credit, invoice),
                 client_id=invoice.client_id,
                 project_code=", ".join(sorted({each.project_id for each in mirrors}))[:200],
                 legal_entities=(invoice.legal_entity,),
@@ -166,7 +168,10 @@ class CreditActivities:
         issuer = self.ports.issuer(request.connection)
         async with attempt(self.runner.store, call):
             invoice = await issuer.read_invoice(request.invoice)
-        return Creditable(reasons=not_creditable(invoice, request.net, _note_id(call)))
+        reasons = not_creditable(invoice, request.net, _note_id(call))
+        if request.void and not reasons and invoice.remaining != invoice.gross:
+            reasons = (f"invoice {invoice.number} is paid or credited in part: credit the rest",)
+        return Creditable(reasons=reasons)
 
     # Writing.
 
@@ -174,6 +179,8 @@ class CreditActivities:
     async def issue_credit(self, call: StepCall[IssueCredit]) -> Receipt:
         """Issue the credit note: the pivot. Key: the step. No undo; invoice it once more."""
         issuer, ours = self.ports.issuer(call.request.connection), own_id(call)
+        if call.request.void:
+            return await self._void(call, issuer)
         standing = await self.runner.store.credits.get_credit(call.request.credit)
         wanted = _provision(standing.credit, call.request)
 
@@ -183,6 +190,24 @@ class CreditActivities:
 
         async def write() -> RecordRef:
             return (await issuer.provision_credit(ours, wanted)).record
+
+        return await self.runner.create(call, find, write)
+
+    async def _void(self, call: StepCall[IssueCredit], issuer: Invoicing) -> Receipt:
+        """Void the invoice; one that is void already is as good."""
+        of = call.request.invoice
+
+        async def find() -> RecordRef | None:
+            return of if (await issuer.read_invoice(of)).status is InvoiceStatus.VOID else None
+
+        async def write() -> RecordRef:
+            try:
+                await issuer.void_invoice(own_id(call), of)
+            except UndoRefused as error:
+                raise Rejected(
+                    str(error), vendor=error.vendor, operation=error.operation
+                ) from error
+            return of
 
         return await self.runner.create(call, find, write)
 
@@ -196,8 +221,11 @@ class CreditActivities:
         issuer = self.ports.issuer(request.connection)
         async with attempt(store, call):
             standing = await store.credits.get_credit(request.credit)
-            wanted = _provision(standing.credit, request)
-            note = await issuer.find_credit(_note_id(call), wanted)
+            if request.void:
+                note = await self._voided(issuer, standing.credit, request)
+            else:
+                wanted = _provision(standing.credit, request)
+                note = await issuer.find_credit(_note_id(call), wanted)
             if note is None:
                 raise StepFailed(_gone(request))
             try:
@@ -214,6 +242,17 @@ class CreditActivities:
                 freed=await freed_shares(store, request.invoice),
             )
 
+    async def _voided(
+        self, issuer: Invoicing, credit: DraftedCredit, request: NoteCredit
+    ) -> CreditNote | None:
+        """Return what stands for the note of a voided invoice; None: it is not void."""
+        read = await issuer.read_invoice(request.invoice)
+        if read.status is not InvoiceStatus.VOID:
+            return None
+        of = request.invoice
+        invoice = await self.runner.store.invoices.get(of.system, of.id)
+        return undone_note(invoice, credit.net, request.on)
+
     async def _known(self, credit: str) -> CreditStanding | None:
         try:
             return await self.runner.store.credits.get_credit(credit)
@@ -229,8 +268,12 @@ class CreditActivities:
         of = asked.of
         left = await self.runner.store.credits.left(of.connection, of.invoice_id)
         worked = work_out(invoice, left, asked.lines, asked.reason)
-        if worked.refused:
-            raise StepFailed(_refused("; ".join(worked.refused)))
+        refused = worked.refused
+        if asked.void and not refused:
+            terms = self.bundle(of.connection).policies.invoicing.entities[invoice.legal_entity]
+            refused = not_voidable(invoice, worked.net, asked.lines, terms)
+        if refused:
+            raise StepFailed(_refused("; ".join(refused)))
         return DraftedCredit(
             id=asked.credit,
             invoice=invoice.record,
@@ -238,6 +281,12 @@ class CreditActivities:
             memo=asked.because,
             asked_by=asked.asked_by,
         )
+
+
+def _title(asked: AskedCredit, credit: DraftedCredit, invoice: TrackedInvoice) -> str:
+    if asked.void:
+        return f"Void invoice {invoice.number} of {credit.net} ({asked.reason})"
+    return f"Credit {credit.net} ({asked.reason}) on invoice {invoice.number}"
 
 
 def _note_id(call: StepCall[NoteCredit] | StepCall[CheckCreditable]) -> ExternalId:

@@ -26,7 +26,7 @@ from canonical.failures import FailureDetail, FailureKind
 from canonical.invoice_lifecycle import OpenLook
 from canonical.time_to_billing import OpenedRun
 from policies.bundle import Bundle
-from policies.drafting import Group, draft_of, groups_of, is_due
+from policies.drafting import Group, LinesMax, draft_of, groups_of, is_due, unlimited
 from policies.preflight import Standing
 from policies.queue import judge, looked_over
 from policies.queue_case import ENGINE, OPEN, Actor, Case, Judged
@@ -56,6 +56,8 @@ class DraftActivities:
     people: Mapping[str, Actor]
     """Who may act, by name."""
     now: Callable[[], datetime]
+    lines_max: LinesMax = unlimited
+    """By issuing connection."""
 
     @implements(ref.ASSEMBLE_DRAFTS)
     async def assemble_drafts(self, wanted: AssembleDrafts) -> Assembled:
@@ -82,7 +84,7 @@ class DraftActivities:
         drafts = [
             await self._draft(group, bundle, now)
             for bundle, billables in self._by_bundle(due)
-            for group in groups_of(billables, bundle)
+            for group in groups_of(billables, bundle, self.lines_max)
         ]
         opened = await self.store.drafts.open(drafts)
         return Assembled(
@@ -133,7 +135,8 @@ class DraftActivities:
     async def act_on_draft(self, wanted: ActOnDraft) -> DraftAnswer:
         """Take an act or refuse it with all reasons. Key: its id; the same again is answered so."""
         act = wanted.act
-        ids = [wanted.draft, *([act.other] if isinstance(act, Merge) else [])]
+        # A draft that is to be merged with itself is there once: the policy refuses it.
+        ids = dict.fromkeys([wanted.draft, *([act.other] if isinstance(act, Merge) else [])])
         actor = self._actor(act.by)
 
         def decide(locked: LockedDrafts) -> Change:
@@ -211,6 +214,7 @@ class DraftActivities:
             po=locked.pos.get(draft.client_po),
             client_holds=locked.client_holds,
             held=locked.held,
+            lines_max=self.lines_max(draft.connection),
         )
 
     async def _standing(self, draft: Draft) -> DraftStanding:

@@ -78,7 +78,7 @@ def _missing(psa: str, project_id: str, why: str) -> FailureDetail:
         reason="no_engagement",
         message=(
             f"Nothing bills project {project_id} of {psa} ({why}): import its contract with "
-            "`starter.py engagement import FILE`, then retry."
+            "`starter.py engagement import FILE --as NAME`, then retry."
         ),
         system=psa,
         field="engagement",

@@ -135,7 +135,10 @@ class FollowingActivities:
         sources = self.runner.store.draft_sources
         paid = await sources.payments(tracked.record)
         mirrors = await sources.mirrors(tracked.record) if paid else ()
-        return tuple(each for mirror in mirrors for each in _untold(tracked, paid, mirror))
+        if not mirrors:
+            return ()
+        payable = tracked.gross.amount - await sources.rebilled_gross(tracked.record)
+        return tuple(each for mirror in mirrors for each in _untold(tracked, payable, paid, mirror))
 
     async def _finances(self, tracked: TrackedInvoice, today: date) -> tuple[WriteFinances, ...]:
         finances = self.runner.store.finances
@@ -222,19 +225,22 @@ def _falls_due(invoice: Invoice | None, today: date, zone: ZoneInfo) -> datetime
 
 
 def _untold(
-    tracked: TrackedInvoice, paid: Sequence[NotedPayment], mirror: MirroredShare
+    tracked: TrackedInvoice, payable: Decimal, paid: Sequence[NotedPayment], mirror: MirroredShare
 ) -> Iterator[TellPayment]:
     """Yield what the PSA is to be told of payments: the share of its project, net.
 
     The shares of all payments are rounded as one running sum, so that a paid invoice is a paid
-    mirror to the cent.
+    mirror to the cent. A mirror that was made anew is told everything: what its predecessor was
+    told went with that.
     """
     sum_ = Decimal(0)
     for each in paid:
-        before = _share(sum_, tracked, mirror)
+        before = _share(sum_, payable, mirror)
         sum_ += each.amount.amount
-        share = _share(sum_, tracked, mirror) - before
+        share = _share(sum_, payable, mirror) - before
         told_as = f"{mirror.psa}/{mirror.project_id}/{each.application}"
+        if mirror.external_id:
+            told_as = f"{told_as}/{mirror.record.id}"
         if share and told_as not in each.told:
             yield TellPayment(
                 connection=mirror.psa,
@@ -248,9 +254,12 @@ def _untold(
             )
 
 
-def _share(paid: Decimal, tracked: TrackedInvoice, mirror: MirroredShare) -> Decimal:
-    """Return what a gross payment is of a project's net, rounded."""
-    if not tracked.gross.amount:
+def _share(paid: Decimal, payable: Decimal, mirror: MirroredShare) -> Decimal:
+    """Return what a gross payment is of a project's net, rounded.
+
+    `payable` is the gross of what stays billed: paid as a whole, the mirror is paid.
+    """
+    if payable <= 0:
         return Decimal(0)
-    exact = product(paid, mirror.net.amount) / tracked.gross.amount
+    exact = product(min(paid, payable), mirror.net.amount) / payable
     return Money.rounded(exact, mirror.net.currency).amount

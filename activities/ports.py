@@ -46,6 +46,16 @@ class Ports:
         issuers: dict[str, Invoicing] = {**self.erps, **self.billing_engines}
         return _named(issuers, connection, "ERP or billing engine")
 
+    def lines_max(self, connection: str) -> int | None:
+        """Return how many lines an invoice of this system may have; None: as many as a draft.
+
+        A connection that is not there issues nothing: its postings say so.
+        """
+        try:
+            return self.issuer(connection).invoicing.lines_max
+        except Unsupported:
+            return None
+
     def extracts(self, connection: str) -> Extracts:
         """Return the system of this name that can be listed.
 

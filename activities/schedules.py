@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import structlog
 
 from activities.registration import implements
+from activities.retainers import REFUSED, local_day
 from canonical import activities as ref
 from canonical.bill_schedules import (
     BilledSchedules,
@@ -27,7 +27,6 @@ from policies.scheduling import fee_of_line
 from store import Store
 from store.errors import Conflict, StoreError
 
-REFUSED = "schedule_refused"
 ANSWER_WITHIN = timedelta(days=1)
 BEFORE_CONTRACT = timedelta(days=366)
 """So long before a contract begins its advance, or its first fee, may be invoiced."""
@@ -102,11 +101,11 @@ class ScheduleActivities:
             return 0, ""
         terms = self.bundle(engagement.psa).policies.billing.entities[line.legal_entity]
         now = self.now()
-        today = now.astimezone(ZoneInfo(terms.zone)).date()
-        facts = await self.store.schedule_facts.of_line(engagement.id, line.ref)
+        today = local_day(self.bundle(engagement.psa), line, now)
+        facts = await self.store.schedule_facts.ask(engagement.id, line, today)
         done = await self.store.schedule_facts.done(engagement.id, line.ref)
         try:
-            lines = due(line.schedule, facts, since, today, done, line=line.ref)
+            lines = due(line.schedule, facts, since, today.on, done, line=line.ref)
         except FactsRefused as error:
             return 0, str(error)
         count = 0

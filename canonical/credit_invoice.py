@@ -38,6 +38,8 @@ class AskedCredit(CanonicalModel):
     asked_by: str
     on: date | None = None
     """Day of the credit note; None: the day on which it is issued."""
+    void: bool = False
+    """The whole invoice is voided instead of credited: only where the entity's policy allows it."""
     explains: str = ""
     """Id of a credit that stands: made in the issuing system, and explained by a person. Nothing
     is issued then; the PSA is told of it."""
@@ -101,6 +103,7 @@ class CheckCreditable(StepRequest):
 
     invoice: RecordRef
     net: Money
+    void: bool = False
 
 
 class CreditDay(CanonicalModel):
@@ -122,14 +125,17 @@ class IssueCredit(StepRequest):
     credit: str
     invoice: RecordRef
     on: date
+    void: bool = False
+    """There is none: the invoice is voided."""
 
 
 class NoteCredit(StepRequest):
-    """Read the credit note back and count it."""
+    """Read the credit note, or the voided invoice, back and count it."""
 
     credit: str
     invoice: RecordRef
     on: date
+    void: bool = False
 
 
 class CountExplained(StepRequest):

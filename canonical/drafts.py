@@ -75,6 +75,8 @@ class Billable(CanonicalModel):
     dimensions: Dimensions = Dimensions()
     approved_by: tuple[str, ...] = ()
     """Who approved the time or the milestone: preparers, who never release it."""
+    priced_by: tuple[str, ...] = ()
+    """Who imported the terms that price it: preparers too."""
     cycle: int = 1
     lead: str = ""
     """E-mail of who leads the project, as the PSA said last; empty: nobody is known."""
@@ -192,7 +194,8 @@ class Draft(CanonicalModel):
     title: str = ""
     lines: tuple[DraftLine, ...]
     preparers: tuple[str, ...] = ()
-    """Everybody who approved its time or milestones, or changed it: none of them releases it."""
+    """Everybody who approved its time or milestones, imported the terms that price it, or changed
+    it: none of them releases it."""
     family: str = ""
     """The draft that it was split from, or its own id, for good."""
     reviewer: str = ""

@@ -106,7 +106,10 @@ class Cap(CanonicalModel):
 
 
 class Retainer(CanonicalModel):
-    """A prepaid balance that work draws from; it never goes negative."""
+    """A balance prepaid once, that work draws from; it never goes negative.
+
+    A line whose schedule is a retainer's has none: the schedule keeps its balance.
+    """
 
     balance: Money
     """What was prepaid in all, net."""

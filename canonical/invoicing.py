@@ -42,6 +42,8 @@ class InvoicingTraits(CanonicalModel):
     post: PostMode
     voids: bool = False
     """An issued invoice can be voided through the API."""
+    lines_max: int | None = None
+    """Most lines of one invoice; None: the vendor names no limit that drafts reach."""
 
 
 class Billee(StepRequest):

@@ -29,6 +29,8 @@ class FindingCode(StrEnum):
     BILLED_OUTSIDE = "billed_outside"
     CHARGE_DELETED = "charge_deleted"
     UNKNOWN_CHARGE = "unknown_charge"
+    CHARGE_UNBILLED = "charge_unbilled"
+    CHARGES_FREED = "charges_freed"
     COST_DELETED = "cost_deleted"
     UNKNOWN_COST = "unknown_cost"
     AMOUNT_DIFFERS = "amount_differs"

@@ -8,6 +8,7 @@ from canonical.entries import EntryKind, EntryRef
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.rating import Part, Rated
+from canonical.schedules import Overage
 
 
 class KnownExpense(CanonicalModel):
@@ -53,6 +54,13 @@ class RetainerStanding(CanonicalModel):
     settled: Decimal
     """Drawn for good: as much may be given back, not more."""
     overage: str = "to_bill"
+    schedule: Overage | None = None
+    """How its schedule bills what it does not cover; None: it has no schedule, all was prepaid.
+
+    With `entries` the balance is what the schedule has on the day, and what is given back is there
+    once it is handed over. Otherwise all is drawn, and the schedule decides at a month's close what
+    the balance covers.
+    """
 
 
 class CapWarning(CanonicalModel):

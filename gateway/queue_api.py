@@ -167,7 +167,10 @@ class QueueApi:
             if len(page) < wanted:
                 break
         drafts = [listed(draft) for draft in found[:limit]]
-        return _json(200, DraftList(drafts=drafts, more=len(found) > limit))
+        more = len(found) > limit
+        return _json(
+            200, DraftList(drafts=drafts, more=more, next=offset + limit if more else None)
+        )
 
     async def show(self, draft_id: str) -> Response:
         """Return a draft with its lines."""

@@ -81,6 +81,8 @@ class DraftList(_Shown):
     drafts: list[ListedDraft]
     more: bool
     """There are others behind these: ask again with a higher offset."""
+    next: int | None = None
+    """The offset of the first of those; null: there are none."""
 
 
 class ShownDraft(Draft):

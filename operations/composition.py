@@ -87,7 +87,7 @@ class House:
     def engine_activities(self) -> dict[str, Callable[..., Any]]:
         """Return what runs beside the workflows: the engine's own, store only."""
         engine = EngineActivities(self.store, self.route)
-        drafts = DraftActivities(self.store, self.bundle, self.people, _now)
+        drafts = DraftActivities(self.store, self.bundle, self.people, _now, self.ports.lines_max)
         schedules = ScheduleActivities(self.store, self.bundle, _now)
         calendar = CalendarActivities(self.store, self.bundle)
         credits_ = CreditDeskActivities(self.store, self.bundle, self.people)

@@ -46,7 +46,6 @@ from workflows.invoice_lifecycle import InvoiceLifecycle
 from workflows.options import LIVE_PRIORITY
 
 PREFIX: Final = "credit/"
-LISTED_MAX: Final = 500
 SEE_LIST: Final = "see `starter.py invoice list`"
 GONE: Final = {RPCStatusCode.NOT_FOUND}
 
@@ -79,14 +78,16 @@ class InvoiceDesk:
         *,
         client_id: str = "",
         legal_entity: str = "",
-        limit: int = LISTED_MAX,
+        limit: int = 100,
+        offset: int = 0,
     ) -> tuple[TrackedInvoice, ...]:
-        """Return invoices, oldest first, at most 500."""
+        """Return invoices, oldest first."""
         return await self.store.invoices.list(
             states,
             client_id=client_id,
             legal_entity=legal_entity,
-            limit=min(limit, LISTED_MAX),
+            limit=limit,
+            offset=offset,
         )
 
     async def find(self, typed: str) -> TrackedInvoice:
@@ -192,10 +193,12 @@ class InvoiceDesk:
         because: str,
         by: str,
         on: date | None = None,
+        void: bool = False,
     ) -> CreditAnswer:
         """Ask for a credit, and return whether it waits for its approval, or why it cannot be.
 
-        No lines: everything that is left of the invoice.
+        No lines: everything that is left of the invoice. With `void` the invoice is voided as of
+        its own day, where the policy of its legal entity allows it, and no credit note is made.
 
         Raises:
             Refused: no worker answered in time; what became of it `show` says.
@@ -214,7 +217,8 @@ class InvoiceDesk:
             reason=reason,
             because=because.strip(),
             asked_by=by,
-            on=on,
+            on=invoice.on if void else on,
+            void=void,
         )
         id_ = credit_id(of.connection, of.invoice_id, number)
         try:

@@ -17,7 +17,7 @@ from canonical.records import RecordRef
 from canonical.saga import CloseWorkItem, WorkItemKind
 from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE
-from policies.credits import may_explain, native_credits, net_of, undoing, work_out
+from policies.credits import may_explain, native_credits, net_of, undoing, undone_note, work_out
 from policies.queue_case import Actor
 from store import Store
 from store.credits import CreditStanding
@@ -158,9 +158,10 @@ async def _close(store: Store, invoice: TrackedInvoice, applied: Application, ho
 
 def _note(invoice: TrackedInvoice, applied: Application, net: Money) -> CreditNote:
     """Return a native credit as a note; an undone invoice has none, so it stands for itself."""
+    if applied.id == UNDONE:
+        return undone_note(invoice, net, applied.on)
     tax = applied.amount.amount - net.amount
-    id_ = f"{UNDONE}-{invoice.record.id}" if applied.id == UNDONE else applied.id
-    record = RecordRef(system=invoice.record.system, type="credit_note", id=id_)
+    record = RecordRef(system=invoice.record.system, type="credit_note", id=applied.id)
     return CreditNote(
         record=record,
         invoice=invoice.record,

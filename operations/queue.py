@@ -25,7 +25,7 @@ from canonical.draft_acts import ActOnDraft, AnyAct, DraftAnswer, Release
 from canonical.draft_to_invoice import Assembled, AssembleDrafts, DraftInput
 from canonical.drafts import Draft, DraftState
 from operations.people import Refused, short
-from operations.sagas import ANSWER_WITHIN, SAGA_QUEUE
+from operations.sagas import SAGA_QUEUE, TAKEN_WITHIN
 from store import Store
 from store.errors import NotFound
 from workflows.assemble_drafts import AssembleInvoiceDrafts
@@ -35,7 +35,6 @@ from workflows.options import LIVE_PRIORITY
 PREFIX: Final = "invoice-draft/"
 RELEASED_AT_ONCE: Final = 20
 """Releases in flight of a bulk release."""
-LISTED_MAX: Final = 500
 ASKED_MAX: Final = 3
 """How often a release of many is asked for, under the same id, before it counts as unanswered."""
 ASK_AGAIN_SECONDS: Final = 1.0
@@ -64,15 +63,17 @@ class QueueDesk:
         legal_entity: str = "",
         client_id: str = "",
         reviewer: str = "",
-        limit: int = LISTED_MAX,
+        limit: int = 100,
+        offset: int = 0,
     ) -> tuple[Draft, ...]:
-        """Return drafts in these states, oldest first, at most 500."""
+        """Return drafts in these states, oldest first."""
         return await self.store.drafts.list(
             tuple(states),
             legal_entity=legal_entity,
             client_id=client_id,
             reviewer=reviewer,
-            limit=min(limit, LISTED_MAX),
+            limit=limit,
+            offset=offset,
         )
 
     async def find(self, typed: str) -> Draft:
@@ -86,11 +87,7 @@ class QueueDesk:
                 return await self.store.drafts.get(candidate)
             except NotFound:
                 continue
-        ending = [
-            draft
-            for draft in await self.list(tuple(DraftState))
-            if draft.id.endswith(f"/{typed}") or draft.title == typed
-        ]
+        ending = await self.store.drafts.called(typed)
         if len(ending) == 1:
             return ending[0]
         if not ending:
@@ -133,7 +130,7 @@ class QueueDesk:
                 wanted,
                 id=wanted.id,
                 start_workflow_operation=start,
-                rpc_timeout=ANSWER_WITHIN,
+                rpc_timeout=TAKEN_WITHIN,
             )
         except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
             # The operation keeps the error too, and complains if nobody ever looks at it.

@@ -14,10 +14,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from canonical.entries import EntryRef
 from canonical.money import Money
 from canonical.rating import Disposition, Part, Rated
+from canonical.schedules import Overage
 from canonical.standing import Allocation, CapStanding, CapWarning, RetainerStanding
 from policies.arithmetic import HUNDRED
 
 ZERO = Decimal(0)
+BOUNDLESS = Decimal("Infinity")
 
 
 def allocate(
@@ -56,6 +58,18 @@ class _Balance:
         self.room -= amount
         self.returnable += amount
 
+    def give_back(self, amount: Decimal) -> None:
+        """Give back `amount`, so that it may be taken again."""
+        self.take(-amount)
+
+
+@dataclass
+class _Fed(_Balance):
+    """A retainer's balance that its schedule feeds: it hears of a return at the hand-over."""
+
+    def give_back(self, amount: Decimal) -> None:
+        self.returnable -= amount
+
 
 @dataclass
 class _Cap(_Balance):
@@ -90,9 +104,7 @@ class _Allocator:
             _Cap(each.cap.amount.amount - each.consumed, each.settled, each, each.consumed)
             for each in caps
         ]
-        self._retainers = {
-            each.line: (_Balance(each.balance.amount, each.settled), each) for each in retainers
-        }
+        self._retainers = {each.line: (_balance_of(each), each) for each in retainers}
         self._origins = {
             ref: [_Piece(part.disposition, part.amount.amount, part.cap) for part in parts]
             for ref, parts in origins.items()
@@ -181,7 +193,7 @@ class _Allocator:
         if disposition is Disposition.DRAWN_FROM_RETAINER:
             balance, _ = self._retainer(rated)
             amount = min(amount, max(balance.returnable, ZERO))
-            balance.take(-amount)
+            balance.give_back(amount)
         elif caps := self._caps_of(rated):
             name = min(caps, key=lambda cap: cap.room).standing.cap.id
             if disposition is Disposition.TO_BILL:
@@ -231,6 +243,15 @@ class _Allocator:
         balance, standing = found
         _same_currency(rated, standing.balance, f"the retainer of line {rated.line}")
         return balance, Disposition(standing.overage)
+
+
+def _balance_of(retainer: RetainerStanding) -> _Balance:
+    """Return what may be drawn; where its schedule decides on it at the close: everything."""
+    if retainer.schedule is None:
+        return _Balance(retainer.balance.amount, retainer.settled)
+    if retainer.schedule is Overage.ENTRIES:
+        return _Fed(retainer.balance.amount, retainer.settled)
+    return _Balance(BOUNDLESS, BOUNDLESS)
 
 
 def _same_currency(rated: Rated, limit: Money, what: str) -> None:

@@ -23,6 +23,12 @@ def product(*factors: Decimal | int) -> Decimal:
         return result
 
 
+def quotient(divisor: Decimal, *factors: Decimal) -> Decimal:
+    """Return the product of `factors` over `divisor`, which is not 0; not rounded yet."""
+    with localcontext(_EXACT):
+        return product(*factors) / divisor
+
+
 def sixtieths(worth: Decimal, currency: str) -> Money:
     """Return minutes times an hourly rate as an amount: divided by 60, then rounded once."""
     with localcontext(_EXACT):

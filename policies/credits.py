@@ -6,11 +6,19 @@ may write off: counted with every other credit of the invoice, so that nothing i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from canonical.credit_invoice import CreditedAmount
-from canonical.invoicing import Application, ApplicationKind, CreditReason, Invoice, InvoiceStatus
+from canonical.invoicing import (
+    Application,
+    ApplicationKind,
+    CreditNote,
+    CreditReason,
+    Invoice,
+    InvoiceStatus,
+)
 from canonical.lifecycle import (
     UNDONE,
     CreditPart,
@@ -20,8 +28,9 @@ from canonical.lifecycle import (
     TrackedInvoice,
 )
 from canonical.money import Money
+from canonical.records import RecordRef
 from policies.arithmetic import product
-from policies.invoicing_schema import Invoicing
+from policies.invoicing_schema import EntityInvoicing, Invoicing
 from policies.queue import FINANCE, REVIEWERS
 from policies.queue_case import Actor
 
@@ -303,6 +312,27 @@ def native_credits(
     )
 
 
+def not_voidable(
+    invoice: TrackedInvoice, net: Money, lines: Sequence[CreditedAmount], terms: EntityInvoicing
+) -> tuple[str, ...]:
+    """Return why an invoice may not be voided: what was paid or reported is credited instead.
+
+    `net` is what is left of it; `terms` are those of its legal entity.
+    """
+    if not terms.void_allowed:
+        return (
+            f"the policy of {invoice.legal_entity} voids no invoices (void_allowed): credit it",
+        )
+    problems = []
+    if lines:
+        problems.append("an invoice is voided as a whole: credit single lines")
+    if invoice.state in LOST:
+        problems.append(f"invoice {invoice.number} is {invoice.state} already")
+    elif invoice.remaining != invoice.gross or net != invoice.net:
+        problems.append(f"invoice {invoice.number} is paid or credited in part: credit the rest")
+    return tuple(problems)
+
+
 def undone(invoice: TrackedInvoice, left: Sequence[LeftToCredit]) -> Money | None:
     """Return the net that a voided or deleted invoice took back by itself; None: nothing.
 
@@ -323,4 +353,19 @@ def undoing(invoice: TrackedInvoice, net: Money) -> Application:
         amount=Money.rounded(exact, invoice.currency),
         on=invoice.seen_at.date(),
         reference=UNDONE,
+    )
+
+
+def undone_note(invoice: TrackedInvoice, net: Money, on: date) -> CreditNote:
+    """Return what stands for the credit note of an invoice that was voided or deleted: none is."""
+    gross = undoing(invoice, net).amount
+    system, id_ = invoice.record.system, invoice.record.id
+    return CreditNote(
+        record=RecordRef(system=system, type="credit_note", id=f"{UNDONE}-{id_}"),
+        invoice=invoice.record,
+        number=UNDONE,
+        net=net,
+        tax=Money(amount=gross.amount - net.amount, currency=net.currency),
+        gross=gross,
+        on=on,
     )

@@ -7,7 +7,7 @@ the same billables always make the same draft.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +23,8 @@ from policies.posting import quantity_and_rate
 
 LINES_MAX = 1_000
 """Lines of one draft at most; what is left makes the next one."""
+LinesMax = Callable[[str], int | None]
+"""How many lines an invoice of an issuing connection may have; None: as many as a draft."""
 NARRATIVE_MAX = 1_000
 
 
@@ -36,8 +38,16 @@ class Group:
     billables: tuple[Billable, ...]
 
 
-def groups_of(billables: Iterable[Billable], bundle: Bundle) -> tuple[Group, ...]:
-    """Return the drafts to make, each with at most 1,000 lines, in a fixed order.
+def unlimited(_connection: str) -> None:
+    """Say that an issuing connection takes as many lines as a draft has."""
+
+
+def groups_of(
+    billables: Iterable[Billable], bundle: Bundle, lines_max: LinesMax = unlimited
+) -> tuple[Group, ...]:
+    """Return the drafts to make, in a fixed order, each with as many lines as an invoice takes.
+
+    That is at most 1,000, or what its issuing connection takes if that is less.
 
     ERP charges of several projects never share a draft: an ERP bills them by project.
     """
@@ -50,7 +60,8 @@ def groups_of(billables: Iterable[Billable], bundle: Bundle) -> tuple[Group, ...
         name = key[-1]
         entity, bill_to, currency = key[0], key[1], key[2]
         prefix = f"invoice-draft/{entity}/{bill_to}/{currency}/{_plain(name)}/{key[3]}"
-        groups += [Group(prefix, name, tuple(part)) for part in _chunks(members)]
+        most = min(LINES_MAX, lines_max(_connection(members[0], bundle)) or LINES_MAX)
+        groups += [Group(prefix, name, tuple(part)) for part in _chunks(members, most)]
     return tuple(groups)
 
 
@@ -94,7 +105,7 @@ def draft_of(
         on=on,
         title=f"{first.period} {group.name}",
         lines=lines_of(group.billables, terms),
-        preparers=tuple(sorted({who for each in group.billables for who in each.approved_by})),
+        preparers=_preparers(group.billables),
         family=draft_id,
         reviewer=reviewer,
         delegate=terms.review.delegate,
@@ -114,6 +125,13 @@ def lines_of(billables: Sequence[Billable], terms: EntityInvoicing) -> tuple[Dra
         found.setdefault(_line_key(each), []).append(each)
     return tuple(
         _line(number, members, terms) for number, members in enumerate(found.values(), start=1)
+    )
+
+
+def _preparers(billables: Iterable[Billable]) -> tuple[str, ...]:
+    """Return who approved what a draft bills, and who imported the terms that price it."""
+    return tuple(
+        sorted({who for each in billables for who in (*each.approved_by, *each.priced_by)})
     )
 
 
@@ -249,7 +267,7 @@ def _plain(name: str) -> str:
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _chunks(members: list[Billable]) -> list[list[Billable]]:
+def _chunks(members: list[Billable], most: int) -> list[list[Billable]]:
     """Cut a group where a draft would get too many lines; what shares a line stays together."""
     chunks: list[list[Billable]] = [[]]
     seen: set[tuple[str, ...]] = set()
@@ -257,7 +275,7 @@ def _chunks(members: list[Billable]) -> list[list[Billable]]:
     for each in members:
         by_line.setdefault(_line_key(each), []).append(each)
     for key, line in by_line.items():
-        if len(seen) >= LINES_MAX:
+        if len(seen) >= most:
             chunks.append([])
             seen = set()
         seen.add(key)

@@ -10,6 +10,7 @@ from canonical.drafts import BillableRef, Draft
 from canonical.money import Money
 from policies.arithmetic import product, share
 from policies.invoicing_schema import Invoicing
+from policies.po_lines import line_shortages
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class Standing:
     """Why the client is not billed for now."""
     held: Mapping[BillableRef, str] = field(default_factory=dict)
     """Billed amounts that are held since, with the reason."""
+    lines_max: int | None = None
+    """Most lines of an invoice of the draft's issuing system; None: as many as a draft has."""
 
 
 def blocking(draft: Draft, standing: Standing, invoicing: Invoicing) -> tuple[str, ...]:
     """Return everything that keeps a draft from being released, each with who can mend it."""
     problems = [f"{draft.client_id} is not billed for now: {why}" for why in standing.client_holds]
+    if too_many := too_many_lines(draft, len(draft.live_lines), standing):
+        problems.append(f"{too_many}: split it")
     for line in draft.live_lines:
         problems += [
             f"line {line.number} is held: {standing.held[ref]}; release or hold the line"
@@ -66,6 +71,14 @@ def _tax_problems(draft: Draft) -> tuple[str, ...]:
         "correct the contract line's category; then draft it anew"
         for category in sorted(unknown - {""})
     )
+
+
+def too_many_lines(draft: Draft, lines: int, standing: Standing) -> str:
+    """Say that an invoice of the issuing system can't have so many lines; empty: it can."""
+    most = standing.lines_max
+    if most is None or lines <= most:
+        return ""
+    return f"an invoice of {draft.connection} takes at most {most} lines, and this has {lines}"
 
 
 def most_gross(draft: Draft, invoicing: Invoicing) -> Decimal:
@@ -108,4 +121,4 @@ def _po_problems(draft: Draft, standing: Standing, invoicing: Invoicing) -> tupl
             f"client PO {po.number} has {standing.po.left} left ({po.basis}), this needs {wanted}: "
             "ask the client for a larger one, or take lines off"
         )
-    return tuple(problems)
+    return (*problems, *line_shortages(draft, standing.po))

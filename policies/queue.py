@@ -1,8 +1,8 @@
 """What people may do to drafts, and what becomes of them: pure decisions, taken under lock.
 
 An act is taken or refused with all its reasons. Who prepared a draft (approved its time, worded,
-split, merged or wrote down, or vouched for its rates) never releases it; limits count together what
-was ever on one draft; a release names the content hash of what it was given for.
+split, merged or wrote down, imported or vouched for its rates) never releases it; limits count
+together what was ever on one draft; a release names the content hash of what it was given for.
 """
 
 from collections.abc import Callable
@@ -167,8 +167,8 @@ def _release(draft: Draft, act: Release, case: Case) -> Judged:
         )
     elif actor.is_among(draft.preparers):
         problems.append(
-            f"{actor.name} prepared it (approved its time or milestones, or changed it): "
-            "somebody else of finance releases it"
+            f"{actor.name} prepared it (approved its time or milestones, imported its rates, or "
+            "changed it): somebody else of finance releases it"
         )
     if not draft.live_lines:
         problems.append("it has no lines")

@@ -17,6 +17,7 @@ from canonical.money import Money
 from policies.drafting import expected_tax
 from policies.invoicing_schema import Invoicing, RoleLimits
 from policies.posting import quantity_and_rate
+from policies.preflight import too_many_lines
 from policies.queue_case import OPEN, Actor, Case, Judged
 
 
@@ -149,6 +150,9 @@ def merge(draft: Draft, act: Merge, case: Case) -> Judged:
     different = [name for name in same if getattr(draft, name) != getattr(other, name)]
     if different:
         return Judged(refused=(f"they differ in {', '.join(different)}: one invoice has one",))
+    together = len(draft.live_lines) + len(other.live_lines)
+    if too_many := too_many_lines(draft, together, case.standing):
+        return Judged(refused=(f"{too_many} then: leave them two",))
     first = max((line.number for line in draft.lines), default=0) + 1
     added = tuple(
         line.model_copy(update={"number": number})

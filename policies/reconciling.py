@@ -72,6 +72,19 @@ DIFFERENCES: Final[Mapping[FindingCode, Difference]] = {
         "stands for it.",
         "Delete it in {system} before it is invoiced.",
     ),
+    FindingCode.CHARGE_UNBILLED: Difference(
+        MISMATCH,
+        "Charge {id} ({amount}) is billed by {other}, and {system} has it as not billed: {theirs}. "
+        "It would be billed once more.",
+        "Put it on that invoice again in {system}, or make it non-billable there.",
+    ),
+    FindingCode.CHARGES_FREED: Difference(
+        MISMATCH,
+        "{amount} of charges in {system} wait to be billed again: {other}, which bills them, is "
+        "not there any more as {type} {id}.",
+        "Make them non-billable in {system}; then say what became of the invoice with "
+        "`starter.py invoice explain`.",
+    ),
     FindingCode.COST_DELETED: Difference(
         ORPHAN,
         "Project cost of {amount} was posted to {system} ({ours}), and is not there any more.",

@@ -1,8 +1,7 @@
-"""Whether a scheduled retainer and the subledger agree on who bills overage; pure.
+"""Whether a contract line's retainer has one balance; pure.
 
-A retainer's schedule invoices deposits, and bills what they do not cover as one line, or leaves it
-to the hours themselves. The subledger draws hours from the balance, and bills the rest or does not.
-Each hour is billed by one of the two: never by both, and by none only if the schedule says so.
+A retainer was prepaid once, or it has a schedule that keeps its balance: deposits, what rolls over
+and what expires, top-ups. The hours draw from the one or the other, never from both.
 """
 
 from collections.abc import Iterator
@@ -14,30 +13,20 @@ from canonical.rating import Disposition
 from canonical.schedules import Overage, RetainerTerms
 
 OVERAGE: Final = (Disposition.TO_BILL.value, Disposition.OVER_CAP.value)
-"""What may become of work that the balance does not cover."""
+"""What may become of work that a balance prepaid once does not cover."""
 
 OTHER_TYPE: Final = (
     "its schedule is a retainer's, and the hours of such a line are billed beside the deposits: "
     "it must be retainer"
 )
-NO_BALANCE: Final = (
-    "with a scheduled retainer it must say the balance that hours draw from: without one every "
-    "hour is billed beside the deposits"
+TWO_BALANCES: Final = (
+    "the schedule keeps the balance that hours draw from, and the line has no other: leave "
+    "retainer out (schedule.overage says how the rest is billed), or leave schedule out"
 )
-CLASHES: Final = {
-    (Overage.SCHEDULE, Disposition.TO_BILL.value): (
-        "the same hours would be billed twice: by the schedule (schedule.overage: schedule) and as "
-        "entries (to_bill); make it over_cap, or schedule.overage entries"
-    ),
-    (Overage.NONE, Disposition.TO_BILL.value): (
-        "schedule.overage says that nobody bills overage, and to_bill bills it as entries; make it "
-        "over_cap, or schedule.overage entries"
-    ),
-    (Overage.ENTRIES, Disposition.OVER_CAP.value): (
-        "nobody would bill overage: schedule.overage leaves it to the entries, and over_cap bills "
-        "none of them; make it to_bill, or schedule.overage schedule or none"
-    ),
-}
+CLOSED_LATER: Final = (
+    "with overage entries an hour draws in the month in which it is placed, so no month is kept "
+    "open for it: leave close_days out, or make overage schedule"
+)
 
 
 def retainer_problems(line: ContractLine) -> Iterator[tuple[str, str]]:
@@ -45,11 +34,11 @@ def retainer_problems(line: ContractLine) -> Iterator[tuple[str, str]]:
     retainer, schedule = line.retainer, line.schedule
     if retainer is not None and retainer.overage not in OVERAGE:
         yield "retainer.overage", f"it must be {' or '.join(OVERAGE)}"
-    elif not isinstance(schedule, RetainerTerms):
+    if not isinstance(schedule, RetainerTerms):
         return
-    elif line.type is not ContractLineType.RETAINER:
+    if line.type is not ContractLineType.RETAINER:
         yield "type", OTHER_TYPE
-    elif retainer is None:
-        yield "retainer", NO_BALANCE
-    elif clash := CLASHES.get((schedule.overage, retainer.overage)):
-        yield "retainer.overage", clash
+    if retainer is not None:
+        yield "retainer", TWO_BALANCES
+    if schedule.close_days and schedule.overage is Overage.ENTRIES:
+        yield "schedule.close_days", CLOSED_LATER

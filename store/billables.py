@@ -21,6 +21,7 @@ from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.rating import Rated
 from store.database import AnyRow
+from store.engagement_imports import Importers, importers
 from store.evidence import Evidence
 from store.subledger_session import as_rows
 
@@ -39,7 +40,8 @@ _CLIENT_HELD = """
 _PARTS = text(f"""
     SELECT part.id, part.cycle, part.amount, part.currency, part.minutes, rating.document,
         rating.line, rating.legal_entity, run.engagement, run.client_id, run.psa, run.project_id,
-        run.period, version.kind, version.entry_id, version.service_date,
+        run.period, coalesce(run.ended_at, now()) AS ended_at, version.kind, version.entry_id,
+        version.service_date,
         coalesce(posting.external_id, '') AS charge, evidence.record, evidence.encrypted,
         coalesce(led.email, '') AS lead
     FROM parts AS part
@@ -63,7 +65,8 @@ _PARTS = text(f"""
 """)  # noqa: S608 - constants
 
 _FEES = text(f"""
-    SELECT fee.id, fee.document, coalesce(led.email, '') AS lead FROM fees AS fee
+    SELECT fee.id, fee.document, fee.reserved_at, coalesce(led.email, '') AS lead
+    FROM fees AS fee
     LEFT JOIN project_leads AS led ON led.psa = fee.psa AND led.project_id = fee.project_id
     WHERE fee.state = 'handed_over' AND fee.withdrawn = '' AND fee.held = ''
         AND (:psa = '' OR fee.psa = :psa) AND (:project_id = '' OR fee.project_id = :project_id)
@@ -118,9 +121,12 @@ class _Told(CanonicalModel):
 
 
 class _Terms:
-    """Contract lines by project, and client POs by what replaced them."""
+    """Contract lines by project with who imported them, and client POs by what replaced them."""
 
-    def __init__(self, rows: Iterable[AnyRow], replaced: Iterable[AnyRow]) -> None:
+    def __init__(
+        self, rows: Iterable[AnyRow], replaced: Iterable[AnyRow], imported: Importers
+    ) -> None:
+        self.imported = imported
         self._versions: dict[tuple[str, str], list[tuple[date, str, dict[str, ContractLine]]]] = {}
         for row in rows:
             lines = {
@@ -175,7 +181,7 @@ async def billables(
     named = as_rows({"psa": psa, "project_id": project} for psa, project in sorted(projects))
     found = (await session.execute(_LINES, {"rows": named})).all()
     replaced = (await session.execute(_REPLACED, {"clients": sorted(clients)})).all()
-    terms = _Terms(found, replaced)
+    terms = _Terms(found, replaced, await importers(session, named))
     of_parts = _of_parts(rows, evidence, terms)
     of_fees = [each for each in (_of_fee(row, fee, terms) for row, fee in fees) if each]
     limit = int(str(values["limit"]))
@@ -193,6 +199,7 @@ def _of_part(row: AnyRow, told: _Told, terms: _Terms) -> Billable | None:
     line = terms.line(project, row.engagement, row.line, row.service_date)
     if line is None:
         return None
+    priced_by = terms.imported.of(project, row.engagement, row.line, row.service_date, row.ended_at)
     values = {
         **row._mapping,
         **_of_line(line, row.client_id, terms),
@@ -207,15 +214,18 @@ def _of_part(row: AnyRow, told: _Told, terms: _Terms) -> Billable | None:
         "start": row.service_date,
         "end": row.service_date,
         "approved_by": (told.approved_by,) if told.approved_by else (),
+        "priced_by": priced_by,
         "in_review": row.cycle > 1,
     }
     return Billable.model_validate(values)
 
 
 def _of_fee(row: AnyRow, fee: Fee, terms: _Terms) -> Billable | None:
-    line = terms.line((fee.psa, fee.project_id), fee.engagement, fee.line, fee.start)
+    project = (fee.psa, fee.project_id)
+    line = terms.line(project, fee.engagement, fee.line, fee.start)
     if line is None:
         return None
+    priced_by = terms.imported.of(project, fee.engagement, fee.line, fee.start, row.reserved_at)
     same = {"engagement", "line", "psa", "project_id", "client_id", "period", "narrative"}
     values = {
         **fee.model_dump(include=same | {"start", "end", "approved_by", "cycle"}),
@@ -227,6 +237,7 @@ def _of_fee(row: AnyRow, fee: Fee, terms: _Terms) -> Billable | None:
         "amount": fee.amount,
         "kind": fee.source.value,
         "fee": fee.item,
+        "priced_by": priced_by,
         "in_review": fee.cycle > 1,
     }
     return Billable.model_validate(values)

@@ -89,6 +89,21 @@ _COUNT_POS = text("""
         AND (po.drafted, po.released, po.invoiced, po.credited) IS DISTINCT FROM
             (counted.drafted, counted.released, counted.invoiced, counted.credited)
 """)
+# A function of the database counts them (migration 0025), for there it is said once.
+_COUNT_PO_LINES = text("""
+    UPDATE client_po_lines AS line SET drafted = counted.drafted, released = counted.released,
+        invoiced = counted.invoiced, credited = counted.credited,
+        amount = CASE WHEN :lift THEN greatest(line.amount,
+            counted.released + counted.invoiced - counted.credited) ELSE line.amount END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(client_id text, number text)
+    CROSS JOIN LATERAL client_po_line_takings(given.client_id, given.number) AS counted
+    WHERE EXISTS (SELECT FROM client_po_lines AS known
+            WHERE known.client_id = given.client_id AND known.number = given.number)
+        AND line.client_id = given.client_id AND line.number = given.number
+        AND line.place = counted.place
+        AND (line.drafted, line.released, line.invoiced, line.credited) IS DISTINCT FROM
+            (counted.drafted, counted.released, counted.invoiced, counted.credited)
+""")
 
 
 class Stage(Enum):
@@ -197,12 +212,18 @@ async def lock_pos(session: AsyncConnection, keys: Iterable[PoKey]) -> None:
 
 
 async def count_pos(session: AsyncConnection, keys: Iterable[PoKey], *, lift: bool = False) -> None:
-    """Count anew what drafts, invoices and credits take of client POs; they have to be locked.
+    """Count anew what drafts, invoices and credits take of client POs and of their lines.
+
+    The POs have to be locked.
 
     With `lift`, what was taken before a PO was known, or before it was lowered, is no conflict: it
     only lets nothing more through.
 
     Raises:
-        Conflict: a PO would be exceeded.
+        Conflict: a PO, or one of its lines, would be exceeded.
     """
-    await session.execute(_COUNT_POS, {"rows": po_rows(keys), "lift": lift})
+    if not (named := [key for key in keys if key.number]):
+        return
+    values = {"rows": po_rows(named), "lift": lift}
+    await session.execute(_COUNT_POS, values)
+    await session.execute(_COUNT_PO_LINES, values)

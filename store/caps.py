@@ -6,21 +6,40 @@ gives back net counts only then, and only against what cannot be undone any more
 `store.subledger_balances`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.engagement import Cap, CapScope, ContractLine, Engagement
 from canonical.money import Money
-from canonical.rating import Rated
+from canonical.rating import Disposition, Rated
+from canonical.schedule_facts import ScheduleFact
+from canonical.schedules import Overage, RetainerTerms
 from canonical.standing import Allocation, CapStanding, RetainerStanding
+from store.database import AnyRow
+from store.schedule_draws import LocalDay, lock, put_down
+from store.schedule_facts import facts_of
 from store.subledger_session import as_rows
 
 Allocate = Callable[
     [Sequence[Rated], Sequence[CapStanding], Sequence[RetainerStanding]], Allocation
 ]
 """The pure decision of `policies.allocation`, called under lock: it must be quick."""
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """How the balance of a retainer with a schedule is worked out, under lock."""
+
+    today: Callable[[ContractLine], LocalDay]
+    """Where the line's legal entity is."""
+    balance: Callable[[RetainerTerms, Sequence[ScheduleFact], date], Decimal]
+    """The pure decision of `policies.schedules.balance`: what is left on a day."""
+
 
 _PUT_CAPS = text("""
     INSERT INTO caps AS cap (engagement, line, cap, period, scope, base, amount, currency)
@@ -44,28 +63,35 @@ _LOCK_CAPS = text("""
     ORDER BY id FOR UPDATE
 """)
 
-_LOCK_ENGAGEMENT = text("""
-    SELECT pg_advisory_xact_lock(hashtextextended('retainers:' || :engagement, 0))
-""")
-
 _PUT_RETAINERS = text("""
-    WITH given AS (
+    WITH told AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-            AS given(line text, prepaid numeric, currency text)
+            AS told(line text, amount numeric, currency text, fed boolean)
     ), known AS (
-        SELECT line, prepaid FROM retainers WHERE engagement = :engagement
+        SELECT line, prepaid, drawn FROM retainers WHERE engagement = :engagement
+    ), given AS (
+        -- What a schedule has left comes on top of all that was ever drawn.
+        SELECT told.line, told.currency,
+            told.amount + CASE WHEN told.fed THEN coalesce(known.drawn, 0) ELSE 0 END AS prepaid
+        FROM told LEFT JOIN known USING (line)
     ), put AS (
         INSERT INTO retainers AS retainer (engagement, line, prepaid, currency)
         SELECT :engagement, line, prepaid, currency FROM given ORDER BY line
         ON CONFLICT (engagement, line) DO UPDATE
-        SET prepaid = greatest(excluded.prepaid, retainer.drawn)
-        WHERE retainer.prepaid <> excluded.prepaid
+        SET prepaid = greatest(excluded.prepaid, retainer.drawn), by_schedule = false
+        WHERE retainer.prepaid <> excluded.prepaid OR retainer.by_schedule
         RETURNING id, line, prepaid
     )
     INSERT INTO retainer_movements (retainer, movement, amount)
     SELECT put.id, 'prepaid', put.prepaid - coalesce(known.prepaid, 0)
     FROM put LEFT JOIN known USING (line)
     WHERE put.prepaid <> coalesce(known.prepaid, 0)
+""")
+
+# A schedule that decides at its closes keeps the balance alone: nothing is counted here.
+_LEAVE_TO_SCHEDULE = text("""
+    UPDATE retainers SET by_schedule = true
+    WHERE engagement = :engagement AND line = :line AND NOT by_schedule
 """)
 
 _LOCK_RETAINERS = text("""
@@ -95,6 +121,7 @@ _RETAINER_NET = """
     JOIN retainers AS retainer ON retainer.engagement = run.engagement
         AND retainer.line = rating.line
     WHERE part.run_key = :run_key AND part.disposition = 'drawn_from_retainer'
+        AND NOT retainer.by_schedule
     GROUP BY retainer.id
 """
 
@@ -169,36 +196,86 @@ async def lock_caps(
 
 
 async def lock_retainers(
-    session: AsyncConnection, engagement: Engagement
+    session: AsyncConnection, engagement: Engagement, schedules: Schedules | None = None
 ) -> tuple[RetainerStanding, ...]:
-    """Lock the engagement's retainers as they are in force, and return where they stand."""
-    lines: Mapping[str, ContractLine] = {line.ref: line for line in engagement.lines}
-    rows = [
-        {
-            "line": line.ref,
-            "prepaid": line.retainer.balance.amount,
-            "currency": line.retainer.balance.currency,
-        }
-        for line in lines.values()
-        if line.retainer is not None
-    ]
-    if not rows:
+    """Lock the engagement's retainers as they are in force, and return where they stand.
+
+    Of a line with a retainer's schedule the balance is the schedule's, and no other.
+    """
+    prepaid, decided = [], []
+    retained = [line for line in engagement.lines if _is_retained(line)]
+    if not retained:
         return ()
     # The rows may not be there yet to be locked.
-    await session.execute(_LOCK_ENGAGEMENT, {"engagement": engagement.id})
+    await lock(session, engagement.id)
+    for line in retained:
+        match line.schedule:
+            case RetainerTerms(overage=Overage.ENTRIES):
+                prepaid.append(await _fed(session, engagement.id, line, schedules))
+            case RetainerTerms():
+                leave = {"engagement": engagement.id, "line": line.ref}
+                await session.execute(_LEAVE_TO_SCHEDULE, leave)
+                decided.append(_decided_by(line, line.schedule))
+            case _ if line.retainer is not None:
+                prepaid.append((line, line.retainer.balance, False))
+    if not prepaid:
+        return tuple(decided)
+    rows = [
+        {"line": line.ref, "amount": money.amount, "currency": money.currency, "fed": fed}
+        for line, money, fed in prepaid
+    ]
     await session.execute(_PUT_RETAINERS, {"engagement": engagement.id, "rows": as_rows(rows)})
     found = await session.execute(_LOCK_RETAINERS, {"engagement": engagement.id})
-    return tuple(
-        RetainerStanding(
-            id=row.id,
-            line=row.line,
-            balance=Money(amount=row.balance, currency=row.currency),
-            settled=row.settled,
-            overage=retainer.overage,
-        )
-        for row in found
-        if row.line in lines and (retainer := lines[row.line].retainer) is not None
+    lines = {line.ref: (line, money if fed else None) for line, money, fed in prepaid}
+    standings = [_standing_of(row, *lines[row.line]) for row in found if row.line in lines]
+    return (*standings, *decided)
+
+
+def _is_retained(line: ContractLine) -> bool:
+    return line.retainer is not None or isinstance(line.schedule, RetainerTerms)
+
+
+async def _fed(
+    session: AsyncConnection, engagement: str, line: ContractLine, schedules: Schedules | None
+) -> tuple[ContractLine, Money, bool]:
+    """Return what the line's schedule has for the hours that are placed now."""
+    if schedules is None or not isinstance(line.schedule, RetainerTerms):
+        raise ValueError(f"line {line.ref} has a scheduled retainer, and nobody works it out")
+    day = await put_down(session, engagement, line, schedules.today(line))
+    facts = await facts_of(session, engagement, line.ref)
+    left = schedules.balance(line.schedule, facts, day)
+    return line, Money(amount=left, currency=line.schedule.currency), True
+
+
+def _decided_by(line: ContractLine, terms: RetainerTerms) -> RetainerStanding:
+    """Return the standing of a retainer whose schedule decides at the close what it covers."""
+    nothing = Money(amount=Decimal(0), currency=terms.currency)
+    return RetainerStanding(
+        id=0, line=line.ref, balance=nothing, settled=Decimal(0), schedule=terms.overage
     )
+
+
+def _standing_of(row: AnyRow, line: ContractLine, fed: Money | None) -> RetainerStanding:
+    """Return where a retainer stands; `fed`: what its schedule has left."""
+    of_line = line.retainer.overage if line.retainer is not None else Disposition.TO_BILL.value
+    return RetainerStanding(
+        id=row.id,
+        line=row.line,
+        balance=Money(amount=row.balance, currency=row.currency) if fed is None else fed,
+        settled=row.settled,
+        overage=of_line if fed is None else Disposition.TO_BILL.value,
+        schedule=None if fed is None else Overage.ENTRIES,
+    )
+
+
+async def put_down_draws(
+    session: AsyncConnection, engagement: Engagement, schedules: Schedules | None
+) -> None:
+    """Let the schedules know at once what was placed; call it after `take`, under the lock."""
+    for line in engagement.lines:
+        match line.schedule:
+            case RetainerTerms(overage=Overage.ENTRIES) if schedules is not None:
+                await put_down(session, engagement.id, line, schedules.today(line))
 
 
 async def take(

@@ -1,7 +1,8 @@
 """Client POs: imported, replaced, and consumed as drafts go from state to state (DESIGN 4, 5).
 
 What is taken of a PO is counted from the drafts, invoices and credits that name it, under its lock,
-in its own basis; the database refuses more than its amount once it is released.
+in its own basis; the database refuses more than its amount, or that of one of its lines, once it is
+released.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,11 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.client_pos import ClientPo, PoStanding
+from canonical.client_pos import ClientPo, PoStanding, line_problems
 from canonical.drafts import Draft
 from store.audit import ENGINE
 from store.billing_session import PoKey, begin, count_pos, lock_pos, note
-from store.client_po_rows import standing, standings
+from store.client_po_rows import STANDING, put_lines, standing, standings
 from store.database import Database
 from store.draft_rows import put
 from store.errors import Conflict
@@ -46,10 +47,10 @@ _UNRELEASED = text("""
         AND family = ANY(CAST(:families AS text[]))
     ORDER BY id FOR UPDATE
 """)
-_LIST = text("""
-    SELECT * FROM client_pos
+_LIST = text(f"""
+    {STANDING}
     WHERE (:client_id = '' OR client_id = :client_id) AND (:replaced OR replaced_by = '')
-    ORDER BY client_id, number LIMIT :limit
+    ORDER BY client_id, number LIMIT :limit OFFSET :offset
 """)
 
 
@@ -66,8 +67,11 @@ class ClientPoStore:
         not released go over from the PO that it replaces.
 
         Raises:
-            Conflict: something was taken of it in another currency, or it replaces itself.
+            Conflict: something was taken of it in another currency, it replaces itself, its lines
+                contradict each other, or they come to more than it does.
         """
+        if problems := list(line_problems(po)):
+            raise Conflict("; ".join(problems))
         if po.replaces == po.number:
             raise Conflict(f"client PO {po.number} cannot replace itself")
         async with self._database.transaction() as session:
@@ -77,6 +81,8 @@ class ClientPoStore:
             keys = [PoKey(po.client_id, po.number), PoKey(po.client_id, po.replaces)]
             await lock_pos(session, keys)
             version = await _put(session, po)
+            if version:
+                await put_lines(session, po)
             await put(session, moved, by)
             await session.execute(_REPLACED, _key(po))
             await count_pos(session, keys, lift=True)
@@ -95,10 +101,10 @@ class ClientPoStore:
         return found[0] if found else None
 
     async def list(
-        self, client_id: str = "", *, replaced: bool = False, limit: int = 500
+        self, client_id: str = "", *, replaced: bool = False, limit: int = 500, offset: int = 0
     ) -> tuple[PoStanding, ...]:
         """Return POs, of one client or all; those that were replaced only if asked for."""
-        values = {"client_id": client_id, "replaced": replaced, "limit": limit}
+        values = {"client_id": client_id, "replaced": replaced, "limit": limit, "offset": offset}
         return tuple(standing(row) for row in await self._database.rows(_LIST, values))
 
     async def _families(self, session: AsyncConnection, po: ClientPo) -> Sequence[str]:

@@ -167,6 +167,31 @@ _POS: Final = f"""
     LIMIT {BREAKS_MAX}
 """  # noqa: S608 - constants
 
+_PO_LINES: Final = f"""
+    SELECT 'po_miscounted', 'client_po', concat_ws('/', line.client_id, line.number, line.place),
+        line.client_id, '', line.released + line.invoiced - counted.released - counted.invoiced,
+        po.currency, '', false, CAST(NULL AS timestamptz), {
+    _one(
+        "'client_po_line'",
+        "concat_ws('/', line.client_id, line.number, line.place)",
+        "line.drafted + line.released + line.invoiced",
+        "po.currency",
+        "'drafts and invoices take ' || CAST(counted.drafted + counted.released + "
+        "counted.invoiced AS text) || ' of ' || CAST(line.amount AS text) || ', line ' || "
+        "array_to_string(line.numbers, ', ')",
+    )
+}
+    FROM (SELECT DISTINCT client_id, number FROM client_po_lines) AS lined
+    JOIN client_pos AS po USING (client_id, number)
+    CROSS JOIN LATERAL client_po_line_takings(po.client_id, po.number) AS counted
+    JOIN client_po_lines AS line ON line.client_id = po.client_id AND line.number = po.number
+        AND line.place = counted.place
+    WHERE (line.drafted, line.released, line.invoiced, line.credited) IS DISTINCT FROM
+            (counted.drafted, counted.released, counted.invoiced, counted.credited)
+        OR line.released + line.invoiced - line.credited > line.amount
+    LIMIT {BREAKS_MAX}
+"""  # noqa: S608 - constants
+
 # Opening with nothing: rated and re-opened, less removed and billed, is what is unbilled now.
 _WIP: Final = f"""
     SELECT 'wip_differs', 'wip', concat_ws('/', of_run.client_id, rating.legal_entity,
@@ -214,7 +239,7 @@ _WIP: Final = f"""
 
 CHECKS: Final = tuple(
     text(insert(CONSERVATION, "nothing AS (SELECT 1)", check))
-    for check in (_DISPOSITIONS, _ASTRAY, _LINES, _CAPS, _POS, _WIP)
+    for check in (_DISPOSITIONS, _ASTRAY, _LINES, _CAPS, _POS, _PO_LINES, _WIP)
 )
 
 _BALANCES = text("""

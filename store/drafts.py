@@ -57,6 +57,14 @@ _FAMILY = text("""
     SELECT document FROM drafts WHERE family = (SELECT family FROM drafts WHERE id = :id)
     ORDER BY id
 """)
+# A title begins with the draft's period: only drafts of that one are read for it.
+_CALLED = text("""
+    SELECT document FROM drafts WHERE right(id, length(:ending)) = :ending
+    UNION
+    SELECT document FROM drafts
+    WHERE period = left(:typed, 7) AND CAST(document AS jsonb) ->> 'title' = :typed
+    LIMIT :limit
+""")
 _LIST = text("""
     SELECT document FROM drafts
     WHERE (CAST(:states AS text[]) = '{}' OR state = ANY(CAST(:states AS text[])))
@@ -173,6 +181,13 @@ class DraftStore:
         """Return a draft with all that were split from the same one, by id, ended ones too."""
         rows = await self._database.rows(_FAMILY, {"id": id_})
         return tuple(Draft.model_validate_json(row.document) for row in rows)
+
+    async def called(self, typed: str, limit: int = 10) -> tuple[Draft, ...]:
+        """Return drafts, in order, whose ids end with `/` and this, or whose title it is."""
+        values = {"typed": typed, "ending": f"/{typed}", "limit": limit}
+        rows = await self._database.rows(_CALLED, values)
+        found = (Draft.model_validate_json(row.document) for row in rows)
+        return tuple(sorted(found, key=lambda draft: draft.id))
 
     async def list(
         self,

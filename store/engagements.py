@@ -7,7 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.engagement import Engagement
+from store.audit import ENGINE
+from store.billing_session import begin, note
 from store.database import AnyRow, Database
+from store.engagement_imports import note_import
 
 _PUT = text("""
     INSERT INTO engagements AS engagement (id, psa, project_id, effective_from, client_id, title,
@@ -22,6 +25,7 @@ _PUT = text("""
             engagement.caps)
         IS DISTINCT FROM (excluded.client_id, excluded.title, excluded.default_line,
             excluded.lines, excluded.caps)
+    RETURNING id
 """)
 
 _OF_PROJECT = text("""
@@ -45,8 +49,10 @@ class EngagementStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, engagement: Engagement) -> None:
+    async def put(self, engagement: Engagement, *, by: str = ENGINE) -> None:
         """Keep one version; the same again writes nothing, another of its date replaces it.
+
+        A person who imports it prepared what the prices that it changes will rate.
 
         Raises:
             Conflict: another engagement bills the project from the same date.
@@ -56,7 +62,17 @@ class EngagementStore:
             "lines": json.dumps([line.model_dump(mode="json") for line in engagement.lines]),
             "caps": json.dumps([cap.model_dump(mode="json") for cap in engagement.caps]),
         }
-        await self._database.run(_PUT, values)
+        async with self._database.transaction() as session:
+            subject = f"{engagement.psa}/{engagement.project_id}"
+            await begin(session, "put_engagement", f"engagement:{subject}")
+            on = engagement.effective_from
+            last = await engagement_on(session, engagement.psa, engagement.project_id, on)
+            if (await session.execute(_PUT, values)).first() is None or by == ENGINE:
+                return
+            before = last if last is not None and last.id == engagement.id else None
+            lines = await note_import(session, engagement, before, by)
+            facts = {"effective_from": on, "repriced": list(lines)}
+            await note(session, [engagement.id], by, "import_engagement", **facts)
 
     async def of_project(self, psa: str, project_id: str) -> tuple[Engagement, ...]:
         """Return all versions that bill a project, oldest first; empty: nothing bills it."""

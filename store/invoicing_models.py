@@ -8,6 +8,7 @@ the columns beside them are what the database itself counts and searches by.
 from typing import Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -254,6 +255,33 @@ client_pos = Table(
     CheckConstraint("version > 0", name="version_counts_from_one"),
     CheckConstraint("released + invoiced - credited <= amount", name="not_exceeded"),
     CheckConstraint("credited <= invoiced", name="credits_what_was_invoiced"),
+)
+
+# Lines of client POs as they are counted: those that name no contract lines as one.
+client_po_lines = Table(
+    "client_po_lines",
+    metadata,
+    *_text("client_id", key=True),
+    *_text("number", key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("numbers", ARRAY(Text), nullable=False),
+    # None: for what no other line names.
+    Column("contract_lines", ARRAY(Text), nullable=False),
+    # What it comes to; and what may be taken: that, or what was taken before it was lowered.
+    _number("given"),
+    _number("amount"),
+    # Decimals of the currency: shares of a gross amount are rounded to them.
+    _integer("digits"),
+    _number("drafted", default=True),
+    _number("released", default=True),
+    _number("invoiced", default=True),
+    _number("credited", default=True),
+    CheckConstraint("place > 0", name="place_counts_from_one"),
+    CheckConstraint("released + invoiced - credited <= amount", name="not_exceeded"),
+    ForeignKeyConstraint(
+        ["client_id", "number"],
+        ["client_pos.client_id", "client_pos.number"],
+    ),
 )
 
 # Somebody asks that a client is not billed for now.

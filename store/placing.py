@@ -14,7 +14,16 @@ from canonical.entries import EntryKind, EntryRef
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.rating import Disposition, Part, Rated
-from store.caps import Allocate, give_back, lock_caps, lock_retainers, settle, take
+from store.caps import (
+    Allocate,
+    Schedules,
+    give_back,
+    lock_caps,
+    lock_retainers,
+    put_down_draws,
+    settle,
+    take,
+)
 from store.database import AnyRow, Database
 from store.engagements import engagement_on
 from store.errors import Conflict, NotFound
@@ -189,7 +198,9 @@ class RunPlacing:
         row = await self._database.first(_RESERVATION, {"run_key": run_key})
         return "" if row is None else str(row.reservation)
 
-    async def place(self, run_key: str, allocate: Allocate, on: date) -> Placed:
+    async def place(
+        self, run_key: str, allocate: Allocate, on: date, schedules: Schedules | None = None
+    ) -> Placed:
         """Give every part its disposition by `allocate`, with the contract in force `on` a day.
 
         Caps and retainers stay locked from the look to the commit, so that no two runs count on
@@ -197,6 +208,7 @@ class RunPlacing:
 
         Raises:
             NotFound: the project has no engagement on that day.
+            ValueError: a scheduled retainer is to be drawn from, and `schedules` is missing.
             Conflict: the parts are not the rated amounts, or exceed a cap or a retainer.
         """
         async with self._database.transaction() as session:
@@ -204,7 +216,7 @@ class RunPlacing:
             require(run, "placing", "rated", "placed", "handed_over")
             warnings: tuple[str, ...] = tuple(run.warnings)
             if run.state == "rated":
-                warnings = await _place(session, run, allocate, on)
+                warnings = await _place(session, run, allocate, on, schedules)
             amounts = await _amounts(session, run_key)
         return Placed(amounts=amounts, warnings=warnings)
 
@@ -268,7 +280,11 @@ class RunPlacing:
 
 
 async def _place(
-    session: AsyncConnection, run: AnyRow, allocate: Allocate, on: date
+    session: AsyncConnection,
+    run: AnyRow,
+    allocate: Allocate,
+    on: date,
+    schedules: Schedules | None,
 ) -> tuple[str, ...]:
     engagement = await engagement_on(session, run.psa, run.project_id, on)
     if engagement is None:
@@ -276,7 +292,7 @@ async def _place(
     rows = (await session.execute(_RATED, {"run_key": run.run_key})).all()
     rated = [Rated.model_validate_json(row.document) for row in rows]
     caps = await lock_caps(session, engagement, run.period)
-    retainers = await lock_retainers(session, engagement)
+    retainers = await lock_retainers(session, engagement, schedules)
     allocation = allocate(rated, caps, retainers)
     if len(allocation.parts) != len(rated):
         raise Conflict(f"{run.run_key}: the allocation is not of the run's entries")
@@ -295,6 +311,7 @@ async def _place(
     }
     await session.execute(_NOTE, note)
     await take(session, run.run_key, rated, caps)
+    await put_down_draws(session, engagement, schedules)
     moved = {"run_key": run.run_key, "from": "rated", "to": "placed"}
     await session.execute(_MOVE, moved)
     return warnings

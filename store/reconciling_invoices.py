@@ -88,7 +88,7 @@ INVOICES: Final = insert(
             OR ours.id IS NULL AND starts_with(theirs.external_id, '{OURS}')
                 AND theirs.state NOT IN ('draft', 'voided') AND NOT EXISTS (SELECT FROM invoices
                     WHERE connection = :connection AND id = theirs.id)
-            OR {_STANDS} <> {_OURS_STANDS}
+            OR theirs.id = ours.id AND {_STANDS} <> {_OURS_STANDS}
             OR theirs.state <> 'voided' AND (theirs.amount <> ours.released
                 OR theirs.currency <> ours.currency OR theirs.left_amount <> ours.remaining)
     """,  # noqa: S608 - constants

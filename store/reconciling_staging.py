@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from canonical.extracts import ExtractKind, ExtractRow
 from canonical.ids import Role
 from canonical.reconciliation import Candidate, Compared, FoundRow, ReconcilePlan, ScopedConnection
+from store import reconciling_billed as billed
 from store import reconciling_deals as deals
 from store import reconciling_entries as entries
 from store import reconciling_invoices as invoices
@@ -36,7 +37,10 @@ COMPARISONS: Final[Mapping[Role, Mapping[ExtractKind, tuple[str, ...]]]] = {
     Role.ERP: {
         ExtractKind.CLIENT: (masters.CLIENTS_THERE,),
         ExtractKind.PROJECT: (masters.ERP_PROJECTS_THERE, masters.ERP_LINKS),
-        ExtractKind.CHARGE: (postings.CHARGES, postings.BILLED_OUTSIDE, postings.NATIVE),
+        ExtractKind.CHARGE: (
+            *(postings.CHARGES, postings.BILLED_OUTSIDE, postings.NATIVE),
+            *(billed.NOT_BILLED, billed.FREED),
+        ),
         ExtractKind.COST: (postings.COSTS,),
         ExtractKind.INVOICE: (invoices.INVOICES,),
         ExtractKind.CREDIT: (invoices.CREDITS,),

@@ -1,15 +1,18 @@
 """What happened under schedules: facts, kept for good, each under the day it was recorded."""
 
+from datetime import date, timedelta
 from typing import Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import CheckConstraint, Column, Date, Table, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from canonical.money import Money
-from canonical.schedule_facts import DrawFact, ScheduleFact
+from canonical.engagement import ContractLine
+from canonical.schedule_facts import ScheduleFact
 from store.database import Database
 from store.errors import Conflict
 from store.models import DOCUMENT_MAX, _now, _text, metadata
+from store.schedule_draws import LocalDay, ask, asked_until, drawn, lock, put_down
 
 FACT: Final[TypeAdapter[ScheduleFact]] = TypeAdapter(ScheduleFact)
 
@@ -30,7 +33,6 @@ schedule_facts = Table(
 _PUT = text("""
     INSERT INTO schedule_facts (engagement, line, id, kind, recorded_on, document, by)
     VALUES (:engagement, :line, :id, :kind, :recorded_on, :document, :by)
-    ON CONFLICT DO NOTHING RETURNING id
 """)
 _KNOWN = text("""
     SELECT document FROM schedule_facts
@@ -39,18 +41,6 @@ _KNOWN = text("""
 _OF_LINE = text("""
     SELECT document FROM schedule_facts WHERE engagement = :engagement AND line = :line
     ORDER BY recorded_on, id
-""")
-_DRAWN = text("""
-    SELECT part.id, version.service_date, part.amount, part.currency,
-        (version.handed_over_at AT TIME ZONE 'UTC')::date AS recorded_on
-    FROM parts AS part
-    JOIN ratings AS rating ON rating.entry = part.entry AND rating.cycle = part.cycle
-    JOIN entry_versions AS version ON version.id = part.entry
-    JOIN engagements AS engagement ON engagement.psa = version.source
-        AND engagement.project_id = version.project_id AND engagement.id = :engagement
-    WHERE part.disposition = 'drawn_from_retainer' AND rating.line = :line
-        AND version.handed_over_at IS NOT NULL
-    GROUP BY part.id, version.id ORDER BY part.id
 """)
 _DONE = text("""
     SELECT item FROM fees
@@ -75,16 +65,21 @@ class ScheduleFacts:
         """Keep a fact; the same again is as good, and False.
 
         Raises:
-            Conflict: another fact has its id. Facts never change: record a later one.
+            Conflict: another fact has its id (facts never change: record a later one), or its day
+                is billed already, so that it would be lost, or counted twice.
         """
         document = FACT.dump_json(fact).decode()
         key = {"engagement": engagement, "line": line, "id": fact.id}
         values = {**key, "kind": fact.kind, "recorded_on": fact.recorded_on, "by": by}
         async with self._database.transaction() as session:
-            made = (await session.execute(_PUT, {**values, "document": document})).first()
-            if made is not None:
+            await lock(session, engagement)
+            known = (await session.execute(_KNOWN, key)).first()
+            if known is None:
+                until = await asked_until(session, engagement, line)
+                if until is not None and fact.recorded_on < until:
+                    raise Conflict(_too_late(engagement, line, fact, until))
+                await session.execute(_PUT, {**values, "document": document})
                 return True
-            known = (await session.execute(_KNOWN, key)).one()
             if known.document != document:
                 raise Conflict(
                     f"fact {fact.id} of {engagement} line {line} is known with other content: "
@@ -93,22 +88,22 @@ class ScheduleFacts:
         return False
 
     async def of_line(self, engagement: str, line: str) -> tuple[ScheduleFact, ...]:
-        """Return the facts of a contract line, what was drawn from its retainer among them."""
-        key = {"engagement": engagement, "line": line}
-        told = [
-            FACT.validate_json(row.document) for row in await self._database.rows(_OF_LINE, key)
-        ]
-        drawn = [
-            DrawFact(
-                id=f"part-{row.id}",
-                recorded_on=row.recorded_on,
-                service_date=row.service_date,
-                amount=Money(amount=row.amount, currency=row.currency),
-            )
-            for row in await self._database.rows(_DRAWN, key)
-            if row.amount
-        ]
-        return (*told, *drawn)
+        """Return the facts of a contract line, with the draws that its schedule counted so far."""
+        async with self._database.transaction() as session:
+            return await facts_of(session, engagement, line)
+
+    async def ask(
+        self, engagement: str, line: ContractLine, today: LocalDay
+    ) -> tuple[ScheduleFact, ...]:
+        """Return what counts for the days before `today`; from now on nothing is added to them.
+
+        Draws from a retainer that came since are put down, each under a day not asked for yet.
+        """
+        async with self._database.transaction() as session:
+            await lock(session, engagement)
+            await put_down(session, engagement, line, today)
+            await ask(session, engagement, line.ref, today.on)
+            return await facts_of(session, engagement, line.ref)
 
     async def done(self, engagement: str, line: str) -> frozenset[str]:
         """Return the occurrences that were handed over already, by key."""
@@ -120,3 +115,21 @@ class ScheduleFacts:
         """Return PSA and project of every contract that has a schedule, or of one."""
         rows = await self._database.rows(_PROJECTS, {"engagement": engagement})
         return tuple((row.psa, row.project_id) for row in rows)
+
+
+async def facts_of(
+    session: AsyncConnection, engagement: str, line: str
+) -> tuple[ScheduleFact, ...]:
+    """Return what was told of a contract line, and the draws that were put down."""
+    key = {"engagement": engagement, "line": line}
+    rows = (await session.execute(_OF_LINE, key)).all()
+    told = [FACT.validate_json(row.document) for row in rows]
+    return (*told, *await drawn(session, engagement, line))
+
+
+def _too_late(engagement: str, line: str, fact: ScheduleFact, until: date) -> str:
+    last = until - timedelta(days=1)
+    return (
+        f"fact {fact.id}: recorded_on: {engagement} line {line} is billed up to {last}, and "
+        f"{fact.recorded_on} with it; record it under {until} or later: it counts from then on"
+    )

@@ -99,6 +99,8 @@ retainers = Table(
     *_currency(),
     _number("pending", default=True),
     _number("relieving", default=True),
+    # Its schedule decides at a month's close what is drawn: nothing is counted here meanwhile.
+    Column("by_schedule", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("engagement", "line"),
     CheckConstraint("prepaid - drawn >= 0", name="balance_not_negative"),
     CheckConstraint("drawn >= 0 AND pending >= 0 AND relieving >= 0", name="not_negative"),

@@ -10,6 +10,9 @@ Workflow id: `credit/<connection>/<invoice id>/<n>`, n the count of credits aske
     ── PSA: the mirror of a share is taken back, and made anew without what is billed again
     ── look at the invoice
 
+Where the policy of the legal entity allows it, an unpaid invoice may be voided instead: the same
+saga, whose pivot voids it, and there is no credit note.
+
 A credit that was made in the issuing system and explained as a rebill begins where that is counted,
 its pivot, and goes on with the PSA; its workflow id ends with `native-<its id there>`.
 
@@ -182,13 +185,21 @@ class CreditInvoice(Saga[CreditPlan]):
         await self.step(
             ISSUE_CREDIT,
             lambda: IssueCredit(
-                connection=of.connection, credit=self._credit, invoice=self.plan.invoice, on=on
+                connection=of.connection,
+                credit=self._credit,
+                invoice=self.plan.invoice,
+                on=on,
+                void=self._asked.void,
             ),
         )
         noted = await self.step(
             NOTE_CREDIT,
             lambda: NoteCredit(
-                connection=of.connection, credit=self._credit, invoice=self.plan.invoice, on=on
+                connection=of.connection,
+                credit=self._credit,
+                invoice=self.plan.invoice,
+                on=on,
+                void=self._asked.void,
             ),
         )
         await self._free(noted.freed, on)
@@ -298,6 +309,7 @@ class CreditInvoice(Saga[CreditPlan]):
                     item=when,
                     invoice=plan.invoice,
                     net=plan.net,
+                    void=self._asked.void,
                 ),
             ),
         )

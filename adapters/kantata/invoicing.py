@@ -71,10 +71,16 @@ class MilestonesAndInvoices:
     ) -> UndoReceipt:
         """Cancel that invoice; what was on it can be billed again (section 10.2).
 
+        Parts of it that were noted as paid go first: Kantata keeps them on the project, where they
+        would outlive it.
+
         Raises:
             UndoRefused: it is paid in Kantata.
         """
         del request
+        mirror = await self._confirmations.find(external_id)
+        if mirror is not None:
+            await self._payments.forget(mirror.record.id)
         return await self._confirmations.cancel(external_id)
 
     async def find_payment(self, request: RecordPayment) -> RecordRef | None:

@@ -95,6 +95,10 @@ class Payments:
             await self._drop(held.notes)
         return self._records.record("payment", row)
 
+    async def forget(self, invoice_id: str) -> None:
+        """Delete the parts that were noted of a mirror; it is about to be cancelled."""
+        await self._drop((await self._of(invoice_id)).notes)
+
     async def _pay(self, request: RecordPayment, held: Recorded, reference: str) -> Row:
         left = self._left(request, held)
         if request.amount.amount < left.amount:
@@ -138,13 +142,16 @@ class Payments:
         return made.rows[0]
 
     async def _drop(self, notes: tuple[Row, ...]) -> None:
-        """Delete the noted parts that the settling payment stands for."""
+        """Delete noted parts: a settling payment stands for them, or their mirror goes."""
         for row in notes:
-            act = "take back a part that is settled"
+            act = "take back a part that was noted"
             await self._records.delete("external_payments", id_of(row), act)
 
     async def _recorded(self, request: RecordPayment) -> Recorded:
-        invoice = checked_id(request.invoice.id, "invoice")
+        return await self._of(request.invoice.id)
+
+    async def _of(self, invoice_id: str) -> Recorded:
+        invoice = checked_id(invoice_id, "invoice")
         answer = await self._records.http.request(
             "GET", f"{API}/invoices/{invoice}", operation="read the mirror", write=False
         )

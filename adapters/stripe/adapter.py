@@ -24,6 +24,7 @@ from adapters.stripe.credits import Credits
 from adapters.stripe.customers import Customers
 from adapters.stripe.extracts import Listings
 from adapters.stripe.invoices import Invoices
+from adapters.stripe.mapping import LINES_MAX
 from adapters.stripe.objects import Objects
 from canonical.ids import ExternalId
 from canonical.invoicing import (
@@ -66,9 +67,12 @@ class Stripe(Listings):
 
     @property
     def invoicing(self) -> InvoicingTraits:
-        """Drafts, issued by a call that says so at once (section 5.3)."""
+        """Drafts of up to 250 lines, issued by a call that says so at once (sections 5.2, 5.3)."""
         return InvoicingTraits(
-            draft=DraftMode.NON_POSTING, post=PostMode.SYNC, voids=self._config.voids
+            draft=DraftMode.NON_POSTING,
+            post=PostMode.SYNC,
+            voids=self._config.voids,
+            lines_max=LINES_MAX,
         )
 
     def checks(self) -> tuple[Check, ...]:

@@ -1,5 +1,6 @@
 """Commands on client purchase orders: what clients have ordered, and what is left of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from canonical.client_pos import ClientPo
-from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, say, show_json, show_table
+from canonical.client_pos import ClientPo, PoLineStanding, PoStanding
+from operations.cli.options import LISTED_MAX, Config, Json, Limit, Offset
+from operations.cli.output import command, fail, first_of, say, show_json, show_table
 from operations.composition import open_office
 from operations.config_errors import reason
 from operations.people import FINANCE, OPERATOR, check_role
@@ -36,7 +37,7 @@ async def import_po(
         check_role(office.config.people_roles(), by, {OPERATOR, FINANCE}, "importing client POs")
         standing = await office.store.client_pos.put(po, by=by)
     if as_json:
-        show_json({**standing.model_dump(), "left": standing.left})
+        show_json(_told(standing))
     else:
         say(f"kept  {po.number} of {po.client_id}: {po.amount} {po.basis}, {standing.left} left")
 
@@ -45,30 +46,46 @@ async def import_po(
 @command
 async def list_pos(
     client: Annotated[str, typer.Option(help="The client's CRM id.")] = "",
+    limit: Limit = LISTED_MAX,
+    offset: Offset = 0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show client POs with what was drafted, released and invoiced of them, and what is left."""
+    """Show client POs with what was drafted, released and invoiced of them, and what is left.
+
+    Below each PO its lines. Those that name no contract lines are one: for any that no line names.
+    """
     async with open_office(config) as office:
-        found = await office.store.client_pos.list(client)
+        listed = await office.store.client_pos.list(client, limit=limit + 1, offset=offset)
+    found = first_of(listed, limit, offset)
     if as_json:
-        show_json([{**each.model_dump(), "left": each.left} for each in found])
+        show_json([_told(each) for each in found])
         return
-    rows = (
-        (
-            each.po.number,
-            each.po.client_id,
-            f"{each.po.valid_from} – {each.po.valid_to or ''}",
-            f"{each.po.amount} {each.po.basis}",
-            each.drafted,
-            each.released,
-            each.invoiced,
-            each.left,
-        )
-        for each in found
-    )
     columns = ("PO", "client", "valid", "amount", "drafted", "released", "invoiced", "left")
-    show_table("Client POs", columns, rows)
+    show_table("Client POs", columns, (row for each in found for row in _rows(each)))
+
+
+def _told(standing: PoStanding) -> dict[str, object]:
+    lines = [{**line.model_dump(), "left": line.left} for line in standing.lines]
+    return {**standing.model_dump(), "left": standing.left, "lines": lines}
+
+
+def _rows(standing: PoStanding) -> Iterator[tuple[object, ...]]:
+    """Yield the row of a PO, and one for each of its lines."""
+    po = standing.po
+    valid = f"{po.valid_from} – {po.valid_to or ''}"
+    yield po.number, po.client_id, valid, f"{po.amount} {po.basis}", *_sums(standing)
+    for line in standing.lines:
+        if line.numbers:
+            name = f"  line {', '.join(line.numbers)}"
+            covers = ", ".join(line.contract_lines) or "any other line"
+            yield name, covers, "", line.amount, *_sums(line)
+        elif line.drafted.amount or line.left.amount:
+            yield "  on no line", "", "", line.amount, *_sums(line)
+
+
+def _sums(of: PoStanding | PoLineStanding) -> tuple[object, ...]:
+    return of.drafted, of.released, of.invoiced, of.left
 
 
 def _read(file: Path) -> ClientPo:

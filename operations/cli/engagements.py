@@ -11,21 +11,29 @@ from operations.cli.output import command, fail, say, show_json, show_table
 from operations.composition import load_policies, open_office
 from operations.config import Config as Loaded
 from operations.engagements import Known, read_engagement
+from operations.people import ADMIN, FINANCE, OPERATOR, check_role
 
 engagements_app = typer.Typer(no_args_is_help=True, help="Contracts as billing needs them.")
 
 
-@engagements_app.command("import", epilog="Example: starter.py engagement import contract.yaml")
+@engagements_app.command(
+    "import", epilog="Example: starter.py engagement import contract.yaml --as olivia"
+)
 @command
 async def import_engagement(
     file: Annotated[Path, typer.Argument(help="YAML; see docs/howto/bill-approved-time.md.")],
+    by: Annotated[str, typer.Option("--as", help="Who says so, by name in dealthread.toml.")],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Keep one version of an engagement; the same file again changes nothing."""
+    """Keep one version of an engagement; the same file again changes nothing.
+
+    Whose import changes the rates of a draft's lines prepared it, and never releases it.
+    """
     async with open_office(config) as office:
+        check_role(office.config.people_roles(), by, {OPERATOR, FINANCE, ADMIN}, "importing rates")
         engagement = read_engagement(file, _known(office.config))
-        await office.store.engagements.put(engagement)
+        await office.store.engagements.put(engagement, by=by)
     if as_json:
         show_json(engagement)
     else:
@@ -50,7 +58,7 @@ async def show_engagement(
     if not versions:
         fail(
             f"Nothing bills project {project}: provision its deal, or import its contract with "
-            "starter.py engagement import FILE."
+            "starter.py engagement import FILE --as NAME."
         )
     if as_json:
         show_json(versions)

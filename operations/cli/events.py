@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, say, short, show_json, show_table
+from operations.cli.output import command, fail, first_of, say, short, show_json, show_table
 from operations.codec import record_cipher
 from operations.config import find_config, load_config
 from operations.servers import check_store
@@ -42,9 +42,10 @@ async def list_events(
     """List events, the youngest first."""
     store = await _store(config)
     try:
-        events = await store.inbox.list(state=state, connection=connection or None, limit=limit)
+        found = await store.inbox.list(state=state, connection=connection or None, limit=limit + 1)
     finally:
         await store.aclose()
+    events = first_of(found, limit)
     if as_json:
         show_json(list(events))
         return

@@ -15,8 +15,17 @@ from operations.cli.days import day_of
 from operations.cli.invoice_delivery import invoice_delivery_app
 from operations.cli.invoice_files import invoice_files_app
 from operations.cli.items import suggestion
-from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, progress, say, short, show_json, show_table
+from operations.cli.options import LISTED_MAX, Config, Json, Limit, Offset
+from operations.cli.output import (
+    command,
+    fail,
+    first_of,
+    progress,
+    say,
+    short,
+    show_json,
+    show_table,
+)
 from operations.composition import open_office
 from operations.invoices import InvoiceFile
 from store.credits import CreditStanding
@@ -44,14 +53,21 @@ async def invoice_list(
     state: Annotated[list[InvoiceState] | None, typer.Option(help="May be repeated.")] = None,
     entity: Annotated[str, typer.Option(help="Code of the legal entity.")] = "",
     client: Annotated[str, typer.Option(help="The client's CRM id.")] = "",
+    limit: Limit = LISTED_MAX,
+    offset: Offset = 0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Show issued invoices, oldest first, and what is still to be paid of each."""
     async with open_office(config) as office:
-        found = await office.invoices.list(
-            tuple(state or ()), legal_entity=entity, client_id=client
+        listed = await office.invoices.list(
+            tuple(state or ()),
+            legal_entity=entity,
+            client_id=client,
+            limit=limit + 1,
+            offset=offset,
         )
+    found = first_of(listed, limit, offset)
     if as_json:
         show_json(list(found))
         return
@@ -117,6 +133,34 @@ async def invoice_credit(
             shown.add_task("looking at the invoice …")
             answer = await office.invoices.credit(
                 found, lines, reason, because=because, by=by, on=day
+            )
+    _tell(answer, "asked", as_json=as_json)
+
+
+@invoice_app.command(
+    "void",
+    epilog='Example: starter.py invoice void INV-1004 --reason rebill --because "wrong client" '
+    "--as maya.chen",
+)
+@command
+async def invoice_void(
+    invoice: InvoiceId,
+    reason: Reason,
+    because: Because,
+    by: By,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Ask for an unpaid invoice to be voided; somebody else approves it, with `approve-credit`.
+
+    Only where the policy of its legal entity allows it, and its period is open; else credit it.
+    """
+    async with open_office(config) as office:
+        found = await office.invoices.find(invoice)
+        with progress() as shown:
+            shown.add_task("looking at the invoice …")
+            answer = await office.invoices.credit(
+                found, (), reason, because=because, by=by, void=True
             )
     _tell(answer, "asked", as_json=as_json)
 

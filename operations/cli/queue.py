@@ -22,8 +22,17 @@ from canonical.drafts import Draft, DraftState, LineState
 from canonical.money import Money
 from operations.cli.days import day_of
 from operations.cli.invoice_files import PdfFile, Template, draft_pdf
-from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, progress, say, short, show_json, show_table
+from operations.cli.options import LISTED_MAX, Config, Json, Limit, Offset
+from operations.cli.output import (
+    command,
+    fail,
+    first_of,
+    progress,
+    say,
+    short,
+    show_json,
+    show_table,
+)
 from operations.composition import Office, open_office
 from operations.queue import PREFIX, Acted
 from policies.queue_lines import proposals
@@ -43,13 +52,18 @@ async def queue_list(
     state: Annotated[list[DraftState] | None, typer.Option(help="May be repeated.")] = None,
     entity: Annotated[str, typer.Option(help="Code of the legal entity.")] = "",
     client: Annotated[str, typer.Option(help="The client's CRM id.")] = "",
+    limit: Limit = LISTED_MAX,
+    offset: Offset = 0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Show drafts in review and in the queue, oldest first, and what keeps each from release."""
     async with open_office(config) as office:
         states = tuple(state or (DraftState.IN_REVIEW, DraftState.QUEUED))
-        drafts = await office.queue.list(states, legal_entity=entity, client_id=client)
+        found = await office.queue.list(
+            states, legal_entity=entity, client_id=client, limit=limit + 1, offset=offset
+        )
+    drafts = first_of(found, limit, offset)
     if as_json:
         show_json([_plain(draft) for draft in drafts])
         return

@@ -57,6 +57,7 @@ def retainer(
         if isinstance(fact, TopUp):
             yield _ordered(fact, writer, terms)
     closed: RetainerMonth | None = None
+    drawn = ZERO
     for number, each in enumerate(retainer_months(terms, facts)):
         first_day = days_after(each.month.start, terms.shift_days)
         if min(first_day, each.month.start) >= until:
@@ -65,8 +66,11 @@ def retainer(
             yield from _deposit(terms, each.month, first_day, writer)
         yield from _close(terms, each, writer)
         closed = each
+        drawn += each.drawn
     if closed is not None and terms.overage is Overage.SCHEDULE:
         yield from _uncovered(terms, facts, closed, writer)
+    if closed is not None and terms.at_end == "refund":
+        yield from _given_back(facts, closed, drawn, writer)
 
 
 def retainer_months(terms: RetainerTerms, facts: Sequence[ScheduleFact]) -> Iterator[RetainerMonth]:
@@ -315,6 +319,27 @@ def _uncovered(
                 Service(fact.service_date, fact.service_date),
                 moved,
                 writer,
+            )
+
+
+def _given_back(
+    facts: Sequence[ScheduleFact], last: RetainerMonth, drawn: Decimal, writer: Writer
+) -> Lines:
+    """Yield what work taken back after the last close gives back: no more than was drawn."""
+    for fact in facts:
+        if not isinstance(fact, DrawFact) or _counts(fact, last.month, last.close_on):
+            continue
+        given = min(-fact.amount.amount, drawn)
+        if given > 0:
+            drawn -= given
+            yield writer.write(
+                f"refund/late/{fact.id}",
+                LineKind.REFUND,
+                -given,
+                max(fact.recorded_on, last.close_on),
+                Service(fact.service_date, fact.service_date),
+                "Refund of the retainer for work taken back",
+                (("taken back after the last close", writer.words(given)),),
             )
 
 

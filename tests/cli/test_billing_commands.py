@@ -441,13 +441,14 @@ class TestEngagements:
 
     def test_the_example_of_the_manual_imports(self, desk: Cli, file: Path) -> None:
         file.write_text(example())
-        ran = desk.run("engagement", "import", str(file))
+        ran = desk.run("engagement", "import", str(file), "--as", "olivia")
         assert ran.out == (
             "kept  salesforce/006DT0000000400YAA from 2026-01-01: 2 contract lines, "
             "project 48213 in kantata\n"
         ), ran
         kept = Engagement.model_validate(
-            desk.run("engagement", "import", str(file), "--json").data, extra="forbid"
+            desk.run("engagement", "import", str(file), "--as", "olivia", "--json").data,
+            extra="forbid",
         )
         shown: Any = desk.run("engagement", "show", "48213", "--json").data
         assert [Engagement.model_validate(each, extra="forbid") for each in shown] == [kept]
@@ -457,7 +458,7 @@ class TestEngagements:
 
         later = example().replace("effective_from: 2026-01-01", "effective_from: 2026-12-01")
         file.write_text(later)
-        assert desk.run("engagement", "import", str(file)).code == 0
+        assert desk.run("engagement", "import", str(file), "--as", "olivia").code == 0
         versions: Any = desk.run("engagement", "show", "48213", "--json").data
         assert [each["effective_from"] for each in versions] == ["2026-01-01", "2026-12-01"]
 
@@ -477,14 +478,21 @@ class TestEngagements:
     ) -> None:
         """The other mistakes: tests/unit/operations/test_engagements.py."""
         file.write_text(example().replace("48213", "48214").replace(wrong, right, 1))
-        told = desk.refused("engagement", "import", str(file))
+        told = desk.refused("engagement", "import", str(file), "--as", "olivia")
         assert said in told
         assert told.startswith(str(file))
         assert "Nothing bills project 48214" in desk.refused("engagement", "show", "48214")
 
     def test_a_file_that_is_not_there(self, desk: Cli, file: Path) -> None:
-        said = desk.refused("engagement", "import", str(file))
+        said = desk.refused("engagement", "import", str(file), "--as", "olivia")
         assert said == f"{file} cannot be read: No such file or directory.\n"
         assert "cannot be read: Is a directory." in desk.refused(
-            "engagement", "import", str(file.parent)
+            *("engagement", "import", str(file.parent), "--as", "olivia")
         )
+
+    def test_nobody_imports_rates_without_a_name_and_a_role(self, desk: Cli, file: Path) -> None:
+        file.write_text(example().replace("48213", "48215"))
+        assert desk.run("engagement", "import", str(file)).code == 2
+        for who, why in (("nobody", "is not in dealthread.toml"), ("victor", "has not the role")):
+            assert why in desk.refused("engagement", "import", str(file), "--as", who)
+        assert "Nothing bills project 48215" in desk.refused("engagement", "show", "48215")

@@ -63,7 +63,7 @@ def test_the_list_of_commands_is_whole() -> None:
         *("queue release", "queue reject", "queue adjust", "queue split", "queue merge"),
         *("invoice list", "invoice show", "invoice pdf", "invoice evidence", "invoice verify"),
         *("invoice credit", "invoice approve-credit", "invoice refuse-credit"),
-        *("invoice dispute", "invoice undispute", "invoice explain"),
+        *("invoice dispute", "invoice undispute", "invoice explain", "invoice void"),
         *("invoice transmitted", "invoice delivery-rejected", "invoice accept-tax"),
         *("kpi", "close"),
     }

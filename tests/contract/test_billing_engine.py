@@ -201,6 +201,20 @@ class TestInvoices(InvoiceSuite):
         assert made.gross == account.money("252.50")
         assert await account.port.find_invoice(INVOICE_KEY, request) == made
 
+    async def test_the_vendor_refuses_a_line_more_than_the_port_says(
+        self, account: StripeAccount, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        most = account.port.invoicing.lines_max
+        assert most == 250
+        lines = tuple(line(account, f"L-{n}", "1.01") for n in range(most + 1))
+        request = await account.wish(lines=lines)
+        with pytest.raises(Invalid, match="1 to 250 lines, not 251"):
+            await account.port.provision_invoice(INVOICE_KEY, request)
+
+        monkeypatch.setattr("adapters.stripe.mapping.LINES_MAX", most + 1)
+        with pytest.raises(Rejected, match="at most 250"):
+            await account.port.provision_invoice(INVOICE_KEY, request)
+
     @pytest.mark.parametrize(("currency", "amount"), [("JPY", "12345"), ("KWD", "12.340")])
     async def test_minor_units_are_the_currency_s_own(
         self, account: StripeAccount, currency: str, amount: str

@@ -175,6 +175,28 @@ class TestErp:
         assert now.amount - was.amount == Decimal("0.01")
         assert (list(changed), came, gone) == ([key(ref)], {}, {})
 
+    async def test_a_charge_that_was_taken_off_its_invoice_is_ready(self, erp: Account) -> None:
+        invoice = await self._billed_now(erp)
+        ref, came, gone, changed = await erp.broken(erp.clerk.take_off_invoice(invoice.id))
+        assert (list(changed), came, gone) == ([key(ref)], {}, {})
+        assert changed[key(ref)].state is ExtractState.READY
+        assert changed[key(ref)].invoice_id == ""
+
+    async def test_the_charges_of_a_deleted_invoice_are_ready(self, erp: Account) -> None:
+        invoice = await self._billed_now(erp)
+        held = {at for at, row in erp.before.items() if row.invoice_id == invoice.id}
+        ref, came, gone, changed = await erp.broken(erp.clerk.delete_invoice(invoice.id))
+        assert (came, list(gone), set(changed)) == ({}, [key(ref)], held)
+        assert {row.state for row in changed.values()} == {ExtractState.READY}
+
+    async def _billed_now(self, erp: Account) -> ExtractRow:
+        """Return an invoice made from charges, on which nothing was paid."""
+        waiting = erp.id(ExtractKind.CHARGE, ExtractState.ON_HOLD)
+        _, came, _, _ = await erp.broken(erp.clerk.bill_natively(waiting))
+        erp.before = await erp.rows()
+        (invoice,) = came.values()
+        return invoice
+
     async def test_an_invoice_that_was_paid_or_voided_says_so(self, erp: Account) -> None:
         invoice = erp.id(ExtractKind.INVOICE, ExtractState.PART_PAID)
         ref, _, _, changed = await erp.broken(erp.clerk.pay(invoice))

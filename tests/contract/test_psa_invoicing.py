@@ -326,6 +326,25 @@ class TestCancellation:
         assert receipt.result is UndoResult.ABSENT
         assert await scene.state() == before
 
+    async def test_what_was_noted_as_paid_in_part_goes_with_its_mirror_alone(
+        self, scene: Scene[Psa]
+    ) -> None:
+        given = await billed(scene)
+        made = await confirm(scene, given)
+        other = await scene.adapter.confirm_invoice(
+            "dt-other",  # type: ignore[arg-type]
+            ConfirmInvoice(
+                connection="psa", project=project(scene), number="2", on=DAY, net=money("50")
+            ),
+        )
+        await scene.adapter.record_payment(payment(scene, made, money("10.00"), "PAY-1"))
+        kept = await scene.adapter.record_payment(payment(scene, other, money("20"), "PAY-2"))
+
+        await scene.adapter.cancel_confirmation(KEY, given.request)
+
+        (left,) = await scene.records(facts(scene).payment)
+        assert left["id"] == kept.id
+
     async def test_a_paid_mirror_stays(self, scene: Scene[Psa]) -> None:
         given = await billed(scene)
         made = await confirm(scene, given)

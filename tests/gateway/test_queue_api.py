@@ -166,6 +166,7 @@ async def test_the_list_filters_and_pages(looking: httpx.AsyncClient, store: Sto
     first = (await looking.get("/queue?limit=2", headers=as_(VIEWER))).json()
     second = (await looking.get("/queue?limit=2&offset=2", headers=as_(VIEWER))).json()
     assert (first["more"], second["more"]) == (True, False)
+    assert (first["next"], second["next"]) == (2, None)
     assert [each["id"] for each in first["drafts"] + second["drafts"]] == everything
     for wrong in (
         "?limit=0",

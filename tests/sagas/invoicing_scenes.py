@@ -519,6 +519,20 @@ async def native_credit_billed_again(world: World) -> WorkflowHistory:
 
 
 @scene
+async def voided_to_be_billed_again(world: World) -> WorkflowHistory:
+    method = BillingMethod.BILLING_ENGINE
+    account = await milestone_handed_over(world, crm=NO_CRM, billing_method=method)
+    world.voiding.add(account)
+    invoice = await invoiced(world, account)
+    answer = await world.invoices.credit(
+        invoice, (), CreditReason.REBILL, because="wrong client", by="olivia", void=True
+    )
+    assert answer.taken, answer.reasons
+    assert (await decided(world, answer.credit, CreditVerb.APPROVE)).taken
+    return await ended(world, credit_saga(world, answer.credit), Outcome.COMPLETED)
+
+
+@scene
 async def credit_refused_by_a_person(world: World) -> WorkflowHistory:
     _, answer = await asked(world)
     assert (await decided(world, answer.credit, CreditVerb.REFUSE)).taken

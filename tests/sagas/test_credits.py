@@ -38,7 +38,7 @@ from tests.support.world import World
 from workflows.credit_invoice import CreditInvoice
 
 
-def usd(value: str | Decimal) -> Money:
+def usd(value: str | int | Decimal) -> Money:
     return Money(amount=Decimal(value), currency="USD")
 
 
@@ -158,6 +158,53 @@ async def test_a_rebill_of_a_part_leaves_its_entries_and_makes_the_mirror_anew(
     assert after["time_entry_ids"] == before["time_entry_ids"]
     await rebilled(world, account, usd("40.00"))
     await assert_equal_to_the_cent(world, account, invoice.net)
+
+
+async def test_what_was_paid_in_part_is_told_to_the_mirror_that_is_made_anew(
+    world: World,
+) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    line = invoice.lines[0]
+    paid = Decimal("333.33")
+    await pay(world, account, invoice, paid)
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.PART_SETTLED)
+    share = (paid * invoice.net.amount / invoice.gross.amount).quantize(Decimal("0.01"))
+    await paid_in_the_psa(world, account, invoice, share)
+
+    whole = str(line.expected.amount)
+    await credited(world, invoice, (line.number, whole), reason=CreditReason.REBILL)
+    (memo,) = await memos(world, account)
+    rest = invoice.net.amount - line.expected.amount
+    payable = invoice.gross.amount - amount(memo["total"])
+    share = (paid * rest / payable).quantize(Decimal("0.01"))
+    await paid_in_the_psa(world, account, invoice, share)
+
+    left = await world.store.invoices.get(invoice.record.system, invoice.record.id)
+    assert left.remaining.amount == payable - paid
+    await pay(world, account, left, left.remaining.amount)
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.SETTLED)
+    await paid_in_the_psa(world, account, invoice, rest)
+    (anew,) = await mirrors(world, account)
+    assert (anew["status"], Decimal(anew["total"]) / 100) == ("accepted payment", rest)
+
+
+async def paid_in_the_psa(
+    world: World, account: str, invoice: TrackedInvoice, net: Decimal
+) -> None:
+    """Wait until the PSA has exactly so much as paid, all of it on the mirror that stands."""
+
+    async def told() -> bool:
+        standing = await world.store.draft_sources.mirrors(invoice.record)
+        found = await live(world, "kantata", account, "external_payments")
+        named = {each["message"].splitlines()[0] for each in found}
+        return named == {f"invoice: {each.record.id}" for each in standing} and net == sum(
+            Decimal(each["amount_in_cents"]) / 100 for each in found
+        )
+
+    await world.eventually(told, f"{net} as paid on the mirror")
 
 
 async def rebilled(world: World, account: str, net: Money) -> Draft:

@@ -1,8 +1,13 @@
 """Reconciliation where two systems tell of one document: voided there, paid here, cost gone."""
 
-from canonical.reconciliation import FindingCode
+from pydantic import JsonValue
+
+from canonical.lifecycle import InvoiceState
+from canonical.reconciliation import Finding, FindingCode
+from simulators.kit.records import RecordState
 from tests.sagas.test_reconcile import Case, found, healthy, names
-from tests.support.invoicing import SUBSIDIARY, handed_over
+from tests.support.billing import JOB, amount
+from tests.support.invoicing import SUBSIDIARY, handed_over, look, seen_as
 from tests.support.world import World
 
 
@@ -38,3 +43,84 @@ async def test_project_cost_that_a_clerk_deleted_is_found(world: World) -> None:
     await case.clerk.delete_cost(first["id"])
     await case.reconcile()
     assert await found(case) == {(FindingCode.COST_DELETED, "cost", first["key"])}
+
+
+async def test_a_charge_that_is_free_though_its_line_was_invoiced_is_found(world: World) -> None:
+    case = await healthy(world)
+    loose = await case.clerk.take_off_invoice(case.invoice.record.id)
+    charge = await _charge(case, loose.id)
+    await case.reconcile()
+    assert await found(case) == names((FindingCode.CHARGE_UNBILLED, loose))
+    (finding,) = await case.findings()
+    assert finding.amount == amount(charge["fields"]["amount"])
+    assert [(row.type, row.id) for row in finding.rows] == [
+        ("charge", loose.id),
+        ("invoice", case.invoice.number),
+        ("posting", charge["key"]),
+    ]
+    assert f"invoice {case.invoice.number}" in finding.explanation
+    assert finding.work_item
+
+
+async def test_charges_of_a_deleted_invoice_are_found_as_freed_until_they_are_dealt_with(
+    world: World,
+) -> None:
+    case = await healthy(world)
+    invoice = case.invoice
+    charges = await _billed(case)
+    deleted = await case.clerk.delete_invoice(invoice.record.id)
+    expected = names((FindingCode.INVOICE_GONE, deleted), (FindingCode.CHARGES_FREED, deleted))
+    await case.reconcile()
+    assert await found(case) == expected
+    freed = await _freed(case)
+    assert freed.amount == invoice.net.amount
+    assert sum(row.amount or 0 for row in freed.rows if row.type == "charge") == freed.amount
+    assert {row.id for row in freed.rows if row.type == "charge"} == {
+        each["id"] for each in charges
+    }
+    assert invoice.number in freed.explanation
+
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.GONE)
+    await case.reconcile()
+    (mirror,) = await world.store.draft_sources.mirrors(invoice.record)
+    astray = names((FindingCode.MIRROR_DIFFERS, mirror.record))
+    assert await found(case) == astray | names((FindingCode.CHARGES_FREED, deleted))
+    for each in charges:
+        stage: dict[str, JsonValue] = {"stage": {"id": "NON_BILLABLE"}}
+        await world.control.patch_record("netsuite", case.account, "charge", each["id"], stage)
+    await case.reconcile()
+    assert await found(case) == astray
+
+
+async def test_what_others_invoice_is_theirs_however_it_stands(world: World) -> None:
+    account = await handed_over(world)
+    case = Case(world, account)
+    own = await case.clerk.make_charge(JOB)
+    await case.clerk.bill_natively(own.id)
+    (invoice,) = await world.control.records("netsuite", account, type="invoice")
+    await case.clerk.pay(invoice["id"])
+    await case.reconcile()
+    outside = (FindingCode.BILLED_OUTSIDE, "invoice", invoice["id"])
+    assert await found(case) == {outside}, "paid or not, only what it bills is ours to tell of"
+
+
+async def _charges(case: Case) -> list[RecordState]:
+    rows = await case.world.control.records("netsuite", case.account, type="charge")
+    return [each for each in rows if each["live"]]
+
+
+async def _charge(case: Case, id_: str) -> RecordState:
+    return next(each for each in await _charges(case) if each["id"] == id_)
+
+
+async def _billed(case: Case) -> list[RecordState]:
+    """Return the charges that the case's invoice has."""
+    on_it = {"id": case.invoice.record.id}
+    return [each for each in await _charges(case) if each["fields"].get("invoice") == on_it]
+
+
+async def _freed(case: Case) -> Finding:
+    freed = FindingCode.CHARGES_FREED
+    (finding,) = [each for each in await case.findings() if each.code is freed]
+    return finding

@@ -2,18 +2,25 @@
 
 import pytest
 
+from canonical.credit_invoice import CreditAnswer
 from canonical.invoicing import CreditReason
 from canonical.lifecycle import UNDONE, InvoiceState, TrackedInvoice
 from canonical.saga import WorkItem
+from operations.invoice_files import InvoiceFiles
+from operations.mistakes import Mistake
 from operations.people import Refused
 from tests.sagas.test_credits import (
+    approve,
     assert_equal_to_the_cent,
+    billed_again,
     mirrors,
     native_item,
     rebilled,
     saga,
     unexplained,
+    usd,
 )
+from tests.sagas.test_reconcile import Case
 from tests.sagas.test_reconcile_engine import healthy
 from tests.support.invoicing import drafted, handed_over, invoiced, look, seen_as
 from tests.support.world import World
@@ -26,7 +33,7 @@ async def deleted(world: World) -> tuple[str, TrackedInvoice, WorkItem]:
     await world.control.delete_record("netsuite", account, "invoice", invoice.record.id)
     await look(world, invoice)
     seen = await seen_as(world, invoice, InvoiceState.GONE)
-    assert (seen.net, seen.gross, seen.remaining.amount) == (invoice.net, invoice.gross, 0)
+    assert (seen.net, seen.gross, seen.remaining) == (invoice.net, invoice.gross, usd(0))
     return account, seen, await unexplained(world, invoice)
 
 
@@ -75,3 +82,50 @@ async def test_an_invoice_voided_in_the_billing_engine_is_explained(world: World
     told = await world.invoices.explain(voided, UNDONE, [], CreditReason.CANCELLED, by="fiona")
     assert told.credit.net == case.invoice.net
     assert await native_item(world, voided) is None
+
+
+async def issued_by_stripe(world: World) -> Case:
+    """Return a case of a firm that voids invoices."""
+    case = await healthy(world)
+    world.voiding.add(case.account)
+    return case
+
+
+async def void(world: World, invoice: TrackedInvoice, reason: CreditReason) -> CreditAnswer:
+    return await world.invoices.credit(
+        invoice, (), reason, because="wrong client", by="olivia", void=True
+    )
+
+
+async def test_an_invoice_is_voided_by_two_people_and_billed_again(world: World) -> None:
+    case = await issued_by_stripe(world)
+    invoice = case.invoice
+    asked = await void(world, invoice, CreditReason.REBILL)
+    assert (asked.taken, asked.net) == (True, invoice.net), asked.reasons
+    assert (await approve(world, asked.credit)).taken
+    assert (await world.result(saga(world, asked.credit))).outcome == "completed"
+    voided = await seen_as(world, invoice, InvoiceState.VOIDED)
+    assert (voided.net, voided.remaining) == (invoice.net, usd(0))
+    standing = await world.store.credits.get_credit(asked.credit)
+    assert (standing.state, standing.note_number) == ("credited", UNDONE)
+    assert await native_item(world, voided) is None
+    assert len(await billed_again(world, case.account)) == 1
+    files = InvoiceFiles(world.store, world.bundle.policies, {})
+    with pytest.raises(Mistake, match="no credit note"):
+        await files.credit_note(await files.way(voided), standing)
+
+
+async def test_what_is_credited_in_part_is_not_voided(world: World) -> None:
+    case = await issued_by_stripe(world)
+    await case.clerk.credit_in_engine(case.invoice.record.id)
+    refused = await void(world, case.invoice, CreditReason.CANCELLED)
+    assert not refused.taken
+    assert "left" in refused.reasons[0]
+    assert await billed_again(world, case.account) == ()
+
+
+async def test_a_firm_whose_policy_voids_no_invoices_is_told_to_credit(world: World) -> None:
+    case = await healthy(world)
+    refused = await void(world, case.invoice, CreditReason.CANCELLED)
+    assert not refused.taken
+    assert "void_allowed" in refused.reasons[0]

@@ -394,6 +394,24 @@ async def test_an_update_tells_what_was_before(client: Client) -> None:
     assert len((await client.get("events", types=["customer.updated", "x"]))["data"]) == 1
 
 
+async def test_an_invoice_has_at_most_250_items_however_they_come(client: Client) -> None:
+    customer = await client.customer()
+    draft = await client.draft(customer=customer)
+    lines: JsonValue = [{"amount": 1}] * 250
+    path = f"invoices/{draft['id']}"
+    await client.post(f"{path}/add_lines", lines=lines)
+
+    one_more: JsonValue = [{"amount": 1}]
+    for refused in (
+        await client.refused(f"{path}/add_lines", lines=one_more),
+        await client.refused(
+            "invoiceitems", customer=customer, invoice=draft["id"], amount=1, currency="usd"
+        ),
+    ):
+        assert "at most 250 invoice items" in str(refused)
+    assert (await client.get(path))["total"] == 250
+
+
 async def test_nothing_is_told_of_what_was_refused(client: Client) -> None:
     customer = await client.customer()
     lines: JsonValue = [{"amount": 1}, {"amount": 2, "tax_rates": ["txr_none"]}]

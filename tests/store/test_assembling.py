@@ -1,10 +1,13 @@
 """Passes of assembling: whole clients, so that no pass cuts what belongs on one invoice."""
 
+from dataclasses import replace
+
 import pytest
 
 from activities import drafting
 from activities.drafting import DraftActivities
 from canonical.draft_to_invoice import Assembled, AssembleDrafts
+from canonical.engagement import BillingMethod
 from policies.bundle import load_bundle
 from store import Store
 from tests.store.invoicing import NOW, billed_contract, fee
@@ -17,14 +20,35 @@ def desk(store: Store) -> DraftActivities:
     return DraftActivities(store, lambda _erp: BUNDLE, {}, lambda: NOW)
 
 
-async def handed_over(store: Store, client: str, project: str, milestones: int) -> None:
+async def handed_over(
+    store: Store, client: str, project: str, milestones: int, **terms: object
+) -> None:
     engagement = f"salesforce/{client}"
-    await store.engagements.put(billed_contract(project=project, id=engagement, client_id=client))
+    contract = billed_contract(project=project, id=engagement, client_id=client)
+    lines = tuple(line.model_copy(update=terms) for line in contract.lines)
+    await store.engagements.put(contract.model_copy(update={"lines": lines}))
     for number in range(milestones):
         saga = f"milestone-to-invoice/kantata/{client}-{number}"
         of = {"engagement": engagement, "client_id": client, "project_id": project}
         await store.fees.reserve(saga, fee(f"kantata/{client}-{number}", **of))
         await store.fees.hand_over(saga)
+
+
+async def test_an_invoice_holds_as_many_lines_as_its_issuing_system_takes(store: Store) -> None:
+    by_engine = replace(BUNDLE, billing_engine="stripe")
+    limits = {"stripe": 2}
+    desk = DraftActivities(store, lambda _erp: by_engine, {}, lambda: NOW, limits.get)
+    await handed_over(store, "A", "P1", 5, billing_method=BillingMethod.BILLING_ENGINE)
+    await handed_over(store, "B", "P2", 5)
+
+    made = await passes(desk)
+
+    drafts = [await store.drafts.get(id_) for each in made for id_ in each.drafts]
+    assert [(draft.connection, len(draft.lines)) for draft in drafts] == [
+        *[("stripe", 2), ("stripe", 2), ("stripe", 1), ("netsuite", 5)]
+    ]
+    assert len({ref for draft in drafts for line in draft.lines for ref in line.bills}) == 10
+    assert await passes(desk) == [Assembled()]
 
 
 async def passes(desk: DraftActivities) -> list[Assembled]:

@@ -5,11 +5,12 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
+from canonical.client_pos import PoLine
 from canonical.reconciliation import Candidate, FindingCode
 from store import Store
 from store.reconciliation import Scope
-from tests.store.billing import SEEN
-from tests.store.invoicing import billed, billed_contract, opened
+from tests.store.billing import SEEN, usd
+from tests.store.invoicing import billed, billed_contract, opened, po
 
 
 async def worked(store: Store) -> None:
@@ -79,3 +80,15 @@ async def test_a_planted_row_is_found_as_what_it_breaks(
     found = await checked(store)
     assert {each.code for each in found} == codes
     assert all(each.rows for each in found)
+
+
+async def test_a_line_of_a_client_po_that_was_miscounted_is_found(store: Store) -> None:
+    await store.engagements.put(billed_contract(client_po="PO-1"))
+    line = PoLine(number="10", amount=usd(500), contract_lines=("TM",))
+    await store.client_pos.put(po(1_000, lines=(line,)))
+    await opened(store, await billed(store, "1"))
+    assert await checked(store) == ()
+    await planted(store, "UPDATE client_po_lines SET drafted = 1 WHERE place = 1")
+    (found,) = await checked(store)
+    assert found.code is FindingCode.PO_MISCOUNTED
+    assert found.rows[0].note.endswith("take 120.00 of 500, line 10")

@@ -3,17 +3,21 @@
 import asyncio
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from sqlalchemy import text
+from temporalio.client import Client
 
 from canonical.drafts import BillableKind, DraftState, LineState
 from canonical.fees import FeeSource
+from operations.people import Refused
+from operations.queue import QueueDesk
 from store import Store
 from store.database import Database
 from store.draft_change import Change, LockedDrafts
 from store.errors import Conflict, NotFound
-from tests.store.billing import PSA, hand_over, place, ref, time_entry, usd
+from tests.store.billing import PERIOD, PROJECT, PSA, hand_over, place, ref, time_entry, usd
 from tests.store.billing import SEEN as AT
 from tests.store.invoicing import (
     LUCA,
@@ -470,3 +474,31 @@ async def test_five_thousand_billables_are_read_in_a_moment(store: Store) -> Non
     assert len(free) == 1200
     assert read < 3
     assert loop.time() - began < 10
+
+
+async def test_a_draft_is_found_by_what_a_person_types_however_many_are_older(
+    store: Store, database: Database
+) -> None:
+    await store.engagements.put(billed_contract())
+    draft = await opened(store, await billed(store, "1"), number=7)
+    await database.run(
+        text("""
+            INSERT INTO drafts (id, state, family, legal_entity, client_id, currency, period, net,
+                gross, content_hash, document, made_at)
+            SELECT 'invoice-draft/DE/9/EUR/old/2026-01/' || n, 'queued', 'old', 'DE', 'C9', 'EUR',
+                '2026-01', 0, 0, 'x', jsonb_set(jsonb_set(CAST(document AS jsonb), '{title}',
+                    to_jsonb('2026-01 old ' || n)), '{id}', to_jsonb('old/' || n)),
+                now() - interval '1 day'
+            FROM drafts, generate_series(100, 699) AS n
+        """)
+    )
+    desk = QueueDesk(cast(Client, None), store)
+    ending = f"project-{PROJECT}/{PERIOD}/7"
+
+    assert await desk.find(ending) == draft
+    assert (await desk.find("2026-01 old 699")).id == "old/699"
+    with pytest.raises(Refused, match="There is no draft '2026-01 old 99'"):
+        await desk.find("2026-01 old 99")
+    assert len(await desk.list(tuple(DraftState), limit=1_000)) == 601
+    with pytest.raises(Refused, match="There is no draft '%'"):
+        await desk.find("%")

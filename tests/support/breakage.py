@@ -109,6 +109,20 @@ class Clerk:
         await self._patch(ERP, "invoice", invoice_id, {"item": {"items": [changed]}})
         return self._broken(ERP, ExtractKind.INVOICE, invoice_id)
 
+    async def delete_invoice(self, invoice_id: str) -> RecordRef:
+        """Delete an issued invoice; its charges are ready to be billed again."""
+        await self._delete(ERP, "invoice", invoice_id)
+        return self._broken(ERP, ExtractKind.INVOICE, invoice_id)
+
+    async def take_off_invoice(self, invoice_id: str) -> RecordRef:
+        """Take a charge off an invoice's line; the line stays as it is, as if typed by hand."""
+        invoice = await self._record(ERP, "invoice", invoice_id)
+        line = next(each for each in _lines(invoice, "item") if each.get("charges"))
+        charge, _, others = str(line["charges"]).partition(",")
+        typed: Fields = {"line": line["line"], "charges": others or None}
+        await self._patch(ERP, "invoice", invoice_id, {"item": {"items": [typed]}})
+        return self._broken(ERP, ExtractKind.CHARGE, charge)
+
     # The ERP's clients and projects.
 
     async def merge_client(self, client_id: str) -> RecordRef:

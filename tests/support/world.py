@@ -88,6 +88,7 @@ PEOPLE = {
     "fiona": frozenset({"finance"}),
     "ada": frozenset({"admin"}),
     "cara": frozenset({"controller"}),
+    "victor": frozenset({"viewer"}),
 }
 ACTORS = {name: Actor(name, roles, f"{name}@example.com") for name, roles in PEOPLE.items()}
 
@@ -129,6 +130,9 @@ class CasePorts(Ports):
     def billing_engine(self, connection: str) -> Any:
         return self._connected(connection)
 
+    def lines_max(self, connection: str) -> int | None:
+        return super().lines_max(connection) if connection in self.credentials else None
+
     def extracts(self, connection: str) -> Any:
         return self._connected(connection)
 
@@ -167,6 +171,8 @@ class World:
     sweeper: SweepActivities
     route: dict[str, Any] = field(default_factory=dict)
     """What every route of new sagas gets: budgets, settle time, deadlines."""
+    voiding: set[str] = field(default_factory=set)
+    """Accounts whose legal entities let invoices be voided."""
     notes: dict[str, str] = field(default_factory=dict)
     """What a case has to remember of its account."""
     _numbers: Any = field(default_factory=itertools.count)
@@ -294,6 +300,17 @@ def quick(bundle: Bundle) -> Bundle:
     return replace(bundle, policies=bundle.policies.model_copy(update={"billing": billing}))
 
 
+def that_voids(bundle: Bundle) -> Bundle:
+    """Return the bundle as that of a firm that voids invoices."""
+    invoicing = bundle.policies.invoicing
+    entities = {
+        code: terms.model_copy(update={"void_allowed": True})
+        for code, terms in invoicing.entities.items()
+    }
+    changed = invoicing.model_copy(update={"entities": entities})
+    return replace(bundle, policies=bundle.policies.model_copy(update={"invoicing": changed}))
+
+
 def case_bundle(bundle: Bundle, name: str) -> Bundle:
     """Return the bundle with the connections of one case, of which one is named."""
     account = name.partition("@")[2]
@@ -338,13 +355,16 @@ async def open_world(
             runner, ports, lambda name: case_bundle(bundle, name), lambda: NOW, routed
         )
 
+        voiding: set[str] = set()
+
         def of_case(name: str) -> Bundle:
-            return case_bundle(bundle, name)
+            found = case_bundle(bundle, name)
+            return that_voids(found) if name.partition("@")[2] in voiding else found
 
         def route(name: str) -> Route:
             return routed(of_case(name).route(Role(VENDORS[vendor_of(name)]), name))
 
-        drafts = DraftActivities(store, of_case, ACTORS, lambda: NOW)
+        drafts = DraftActivities(store, of_case, ACTORS, lambda: NOW, ports.lines_max)
         schedules = ScheduleActivities(store, of_case, lambda: NOW)
         credit_desk = CreditDeskActivities(store, of_case, ACTORS)
         crediting = CreditActivities(runner, ports, of_case, route, lambda: NOW)
@@ -410,7 +430,13 @@ async def open_world(
                 ExtractActivities(store, ports),
             ],
             vendor_queue("workday"): [HcmActivities(runner, ports)],
-            vendor_queue("stripe"): [ExtractActivities(store, ports), issuing, following],
+            vendor_queue("stripe"): [
+                ExtractActivities(store, ports),
+                issuing,
+                following,
+                crediting,
+                mirroring,
+            ],
         }
         for queue, held in holders.items():
             await exit_.enter_async_context(
@@ -443,6 +469,7 @@ async def open_world(
             invoice_desk,
             sweeper,
             overrides,
+            voiding,
         )
 
 

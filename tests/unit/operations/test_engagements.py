@@ -134,43 +134,37 @@ SCHEDULED = """
 RETAINED = """retainer: {balance: {amount: "9000.00", currency: USD}, overage: to_bill}"""
 
 
-@pytest.mark.parametrize(
-    ("overage", "entries", "said"),
-    [
-        ("schedule", "to_bill", "the same hours would be billed twice"),
-        ("none", "to_bill", "nobody bills overage, and to_bill bills it"),
-        ("entries", "over_cap", "nobody would bill overage"),
-        ("schedule", "over_cap", ""),
-        ("none", "over_cap", ""),
-        ("entries", "to_bill", ""),
-    ],
-)
-def test_overage_is_billed_by_schedule_or_entries_but_not_by_both(
-    file: Path, overage: str, entries: str, said: str
-) -> None:
-    balance = RETAINED.replace("to_bill", entries) + SCHEDULED % overage
-    file.write_text(example().replace(RETAINED, balance))
-    if not said:
-        assert read_engagement(file, KNOWN).lines[1].schedule is not None
-        return
+@pytest.mark.parametrize("overage", ["entries", "schedule", "none"])
+def test_a_scheduled_retainer_has_no_balance_but_its_schedules(file: Path, overage: str) -> None:
+    scheduled = (SCHEDULED % overage).strip()
+    file.write_text(example().replace(RETAINED, scheduled))
+    line = read_engagement(file, KNOWN).lines[1]
+    assert line.schedule is not None
+    assert line.retainer is None
+
+    file.write_text(example().replace(RETAINED, RETAINED + SCHEDULED % overage))
     told = refused(file)
-    assert told.startswith(f"{file}: lines.1.retainer.overage: ")
-    assert said in told
+    assert told.startswith(f"{file}: lines.1.retainer: the schedule keeps the balance")
+    assert "leave retainer out" in told
 
 
 @pytest.mark.parametrize(
     ("wrong", "right", "said"),
     [
-        (RETAINED + SCHEDULED % "entries", (SCHEDULED % "entries").strip(), "lines.1.retainer: "),
         ("type: retainer\n  currency", "type: time_and_materials\n  currency", "lines.1.type: "),
-        ("overage: to_bill", "overage: gift", "lines.1.retainer.overage: it must be to_bill or"),
+        ("overage: entries", "overage: entries, close_days: 3", "lines.1.schedule.close_days: "),
     ],
-    ids=["no-balance", "other-type", "unknown"],
+    ids=["other-type", "closed-later"],
 )
 def test_hours_of_a_scheduled_retainer_draw_from_its_balance(
     file: Path, wrong: str, right: str, said: str
 ) -> None:
-    text = example().replace(RETAINED, RETAINED + SCHEDULED % "entries")
+    text = example().replace(RETAINED, (SCHEDULED % "entries").strip())
     assert wrong in text
     file.write_text(text.replace(wrong, right))
     assert f"{file}: {said}" in refused(file)
+
+
+def test_overage_of_a_balance_prepaid_once_is_billed_or_over_the_cap(file: Path) -> None:
+    file.write_text(example().replace("overage: to_bill", "overage: gift"))
+    assert "lines.1.retainer.overage: it must be to_bill or over_cap" in refused(file)

@@ -7,6 +7,7 @@ import pytest
 from canonical.engagement import CapBase
 from canonical.entries import EntryKind, EntryRef
 from canonical.rating import Disposition, Part, Rated
+from canonical.schedules import Overage
 from policies.allocation import allocate
 from tests.support.month import cap, claim, money, retainer
 
@@ -120,6 +121,19 @@ class TestRetainers:
         )
         assert found[1] == [(DRAWN, "-40", -30, "")]
         assert found[2] == [(DRAWN, "40", 48, ""), (BILL, "10", 12, "")]
+
+    def test_a_schedules_balance_hears_of_a_return_at_the_hand_over(self) -> None:
+        fed = retainer("100").model_copy(update={"schedule": Overage.ENTRIES})
+        rated = [claim(1, "100", **RETAINED), back("-40", **RETAINED), claim(2, "40", **RETAINED)]
+        found = outcome(*rated, retainers=[fed])
+        assert [parts[0][0] for parts in found] == [DRAWN, DRAWN, BILL]
+
+    @pytest.mark.parametrize("overage", [Overage.SCHEDULE, Overage.NONE])
+    def test_where_the_schedule_decides_all_is_drawn(self, overage: Overage) -> None:
+        decided = retainer("0").model_copy(update={"schedule": overage})
+        found = outcome(claim(1, "100", **RETAINED), back("-40", **RETAINED), retainers=[decided])
+        assert [parts[0][:2] for parts in found] == [(DRAWN, "100"), (DRAWN, "-40")]
+        assert [len(parts) for parts in found] == [1, 1]
 
     def test_never_more_is_given_back_than_was_drawn(self) -> None:
         found = outcome(back("-40", **RETAINED), retainers=[retainer("60", settled="25")])

@@ -145,6 +145,23 @@ def test_more_than_a_thousand_lines_make_two_drafts() -> None:
     assert sizes == [1_000, 201]
 
 
+def test_what_the_issuing_system_takes_on_an_invoice_cuts_its_drafts_alone() -> None:
+    bundle = replace(BUNDLE, billing_engine="stripe")
+    by_engine = [
+        fee(number, "1.00", method=BillingMethod.BILLING_ENGINE) for number in range(1, 602)
+    ]
+    by_erp = [fee(number, "1.00", client_po="PO-1") for number in range(602, 1_000)]
+
+    def taken(billables: list[Billable]) -> list[list[int]]:
+        groups = groups_of(billables, bundle, {"stripe": 250}.get)
+        return [[each.ref.id for each in group.billables] for group in groups]
+
+    cut = taken([*by_engine, *by_erp])
+
+    assert sorted(map(len, cut)) == [101, 250, 250, 398]
+    assert taken([*reversed(by_erp), *reversed(by_engine)]) == cut
+
+
 def test_approvers_are_preparers_and_the_review_has_a_deadline() -> None:
     (group,) = groups_of([hours(1, 60), hours(2, 60, approved_by=("zoe@example.com",))], BUNDLE)
     draft = draft_of(group, 1, BUNDLE, TODAY, NOW)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.client_pos import ClientPo, PoBasis, PoStanding
+from canonical.client_pos import ClientPo, PoBasis, PoLine, PoStanding, untaken_lines
 from canonical.draft_acts import (
     AnyAct,
     DeferLines,
@@ -173,7 +173,12 @@ def po(amount: str, currency: str = "EUR", **changes: Any) -> PoStanding:
     ).model_copy(update=changes)
     nothing = money("0.00", currency)
     return PoStanding(
-        po=given, drafted=nothing, released=nothing, invoiced=nothing, credited=nothing
+        po=given,
+        drafted=nothing,
+        released=nothing,
+        invoiced=nothing,
+        credited=nothing,
+        lines=untaken_lines(given),
     )
 
 
@@ -201,6 +206,89 @@ def test_a_missing_short_or_expired_po_blocks_with_the_reason(
 def test_a_po_that_just_suffices_does_not_block() -> None:
     of = three_lines(client_po="PO-1")
     assert decide(of, release(of), po=po("1541.20")).refused == ()
+
+
+def po_line(number: str, amount: str, *contract_lines: str) -> PoLine:
+    return PoLine(number=number, amount=money(amount), contract_lines=contract_lines)
+
+
+def two_contract_lines() -> Draft:
+    """Return a draft of 1,000.00 for contract line L1, and 500.00 for L2; 19% are expected."""
+    return draft(BUNDLE, fee(1, "1000.00"), fee(2, "500.00", line="L2"), client_po="PO-1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "basis", "says"),
+    [
+        (
+            (po_line("10", "999.99", "L1"), po_line("20", "500.00", "L2")),
+            PoBasis.NET,
+            (
+                "line 10 of client PO PO-1 has 999.99 EUR left (net), this needs 1,000.00 EUR, "
+                "0.01 EUR more"
+            ),
+        ),
+        (
+            (po_line("10", "1190.00", "L1"), po_line("20", "590.00", "L2")),
+            PoBasis.GROSS,
+            (
+                "line 20 of client PO PO-1 has 590.00 EUR left (gross), this needs 595.00 EUR, "
+                "5.00 EUR more"
+            ),
+        ),
+        (
+            (po_line("10", "700.00"), po_line("20", "700.00")),
+            PoBasis.NET,
+            "lines 10, 20 of client PO PO-1 have 1,400.00 EUR left (net), this needs 1,500.00 EUR",
+        ),
+        (
+            (po_line("10", "5000.00", "L1"),),
+            PoBasis.NET,
+            "no line of client PO PO-1 covers contract line L2: ask the client for one that does",
+        ),
+    ],
+)
+def test_a_short_or_missing_line_of_a_po_blocks_with_the_reason(
+    lines: tuple[PoLine, ...], basis: PoBasis, says: str
+) -> None:
+    of = two_contract_lines()
+    refused = decide(of, release(of), po=po("9999.00", basis=basis, lines=lines)).refused
+    assert len(refused) == 1
+    assert says in refused[0]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (po_line("10", "1000.00", "L1"), po_line("20", "500.00", "L2")),
+        (po_line("10", "1000.00", "L1"), po_line("20", "400.00"), po_line("30", "100.00")),
+        (po_line("10", "1500.00", "L2", "L1"),),
+    ],
+)
+def test_lines_of_a_po_that_just_suffice_do_not_block(lines: tuple[PoLine, ...]) -> None:
+    of = two_contract_lines()
+    assert decide(of, release(of), po=po("9999.00", lines=lines)).refused == ()
+
+
+def test_what_was_taken_of_a_line_is_not_there_for_another_draft() -> None:
+    of = two_contract_lines()
+    standing = po("9999.00", lines=(po_line("10", "1500.00", "L1", "L2"),))
+    (line, rest) = standing.lines
+    taken = line.model_copy(update={"invoiced": money("100.00"), "credited": money("40.00")})
+    refused = decide(
+        of, release(of), po=standing.model_copy(update={"lines": (taken, rest)})
+    ).refused
+    assert "has 1,440.00 EUR left" in refused[0]
+
+
+def test_a_correction_below_nothing_passes_a_line_of_which_too_much_was_taken() -> None:
+    of = draft(BUNDLE, fee(1, "500.00"), fee(2, "-100.00", line="L2"), client_po="PO-1")
+    standing = po("9999.00", lines=(po_line("10", "500.00", "L1"), po_line("20", "0.00", "L2")))
+    (first, second, rest) = standing.lines
+    taken = second.model_copy(update={"invoiced": money("300.00")})
+    standing = standing.model_copy(update={"lines": (first, taken, rest)})
+    assert decide(of, release(of), po=standing).refused == ()
 
 
 def test_holds_of_the_client_and_of_what_is_billed_block() -> None:
@@ -412,6 +500,27 @@ def test_what_one_invoice_cannot_hold_is_not_merged() -> None:
     other = three_lines(id="other", client_po="PO-2", currency="USD")
     refused = decide(three_lines(), Merge(by="t", other="other"), TOM, other=other).refused
     assert refused == ("they differ in currency, client_po: one invoice has one",)
+
+
+def test_a_merge_keeps_to_the_lines_that_the_issuing_system_takes() -> None:
+    one, two = three_lines(), three_lines(id="other")
+    act = Merge(by="tom.becker", other="other")
+
+    refused = decide(one, act, TOM, other=two, lines_max=5).refused
+
+    assert refused == (
+        "an invoice of netsuite takes at most 5 lines, and this has 6 then: leave them two",
+    )
+    assert decide(one, act, TOM, other=two, lines_max=6).refused == ()
+
+
+def test_a_draft_with_more_lines_than_its_issuing_system_takes_is_not_released() -> None:
+    of = three_lines()
+    refused = decide(of, release(of), lines_max=2).refused
+    assert refused == ("an invoice of netsuite takes at most 2 lines, and this has 3: split it",)
+    rest = decide(of, Split(by="tom.becker", lines=(3,)), TOM, lines_max=2).draft
+    assert rest is not None
+    assert rest.problems == ()
 
 
 def test_a_refused_posting_queues_the_draft_and_holds_what_was_withdrawn() -> None:
