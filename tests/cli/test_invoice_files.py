@@ -28,6 +28,7 @@ from canonical.evidence import ErpReadBack, EvidenceLine, EvidencePerson, Vendor
 from canonical.invoicing import CreditReason, Invoice
 from canonical.lifecycle import InvoiceState, TrackedInvoice
 from canonical.money import Money
+from canonical.saga import SagaResult
 from operations.documents.evidence import READ_BACK
 from operations.documents.verify import LINES, verify
 from operations.invoice_files import SEALED, InvoiceFiles, invoices_of
@@ -53,7 +54,6 @@ from tests.support.invoicing import (
     tracked,
 )
 from tests.support.world import World
-from workflows.credit_invoice import CreditInvoice
 
 pytestmark = pytest.mark.e2e
 
@@ -182,7 +182,7 @@ async def noted(firm: Firm) -> Noted:
     credit = await ask((first, "40.00"), (second, "2.50"))
     standing = await world.invoices.find_credit(credit)
     assert (await world.invoices.decide(standing, CreditVerb.APPROVE, by="cara")).taken
-    handle = world.env.client.get_workflow_handle_for(CreditInvoice.run, credit)
+    handle = world.env.client.get_workflow_handle(credit, result_type=SagaResult)
     assert (await world.result(handle)).outcome == "completed"
     return Noted(invoice, await world.store.credits.get_credit(credit), await ask((first, "1.00")))
 

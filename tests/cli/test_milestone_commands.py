@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from canonical.drafts import DraftState
 from canonical.ids import milestone_to_invoice_id
+from canonical.saga import SagaResult
 from tests.cli.conftest import Ran, starter
 from tests.support.billing import AT_PROJECT
 from tests.support.invoicing import (
@@ -19,7 +20,6 @@ from tests.support.invoicing import (
     start_milestone,
 )
 from tests.support.world import World
-from workflows.milestone_to_invoice import MilestoneToInvoice
 
 pytestmark = pytest.mark.e2e
 
@@ -55,7 +55,7 @@ class Firm:
         """Wait for the milestone's saga, and return how it ended."""
         id_ = milestone_to_invoice_id(f"kantata@{self.account}", self.milestone)
         client = self.world.env.client
-        handle = client.get_workflow_handle_for(MilestoneToInvoice.run, id_)
+        handle = client.get_workflow_handle(id_, result_type=SagaResult)
         return (await self.world.result(handle)).outcome
 
 
