@@ -151,6 +151,7 @@ class Job:
             legal_entity=code,
             value=self.money(value) if value else None,
             billing_method=BillingMethod.ERP_LINES,
+            tax_category="services-standard",
             client_po=self._order(ref),
             dimensions=Dimensions(
                 department="10",
