@@ -18,7 +18,7 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 RUNBOOK = ROOT / "docs/runbook"
 CODE = re.compile(r"```[^\n]*\n(.*?)```|(?<!`)`([^`]+)`(?!`)", re.DOTALL)
-COMMAND = re.compile(r"(?:^|\s)(?:\.venv/bin/)?(?:python )?starter\.py (.*)")
+COMMAND = re.compile(r"(?:^|\s)(?:\.venv/bin/)?(?:python )?starter\.py ([^\n]*)")
 SHELL = set("();<>|&")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CLI = typer.main.get_command(app)
@@ -30,8 +30,9 @@ def commands(text: str) -> Iterator[list[str]]:
         for line in (block or word.replace("\n", " ")).replace("\\\n", " ").splitlines():
             if "-->" in line:
                 continue  # a drawing
-            if (found := COMMAND.search(line)) and (words := list(split(found[1]))):
-                yield words
+            for told in COMMAND.findall(line.replace("   starter.py ", "\nstarter.py ")):
+                if words := list(split(told)):
+                    yield words
 
 
 def split(line: str) -> Iterator[str]:
