@@ -51,7 +51,7 @@ async def backfill(servers: Servers, *, queued: int = QUEUED, live: int = LIVE) 
     """Measure live deals alone, then beside backfills with more and more in flight."""
     found: list[Result] = []
     for in_flight in IN_FLIGHT:
-        name = f"backfill-{in_flight}"
+        name = f"backfill{in_flight}"
         async with running_side(servers, ENGINE, name, queued + 2 * live) as side:
             alone = [await _timed(side, deal) for deal in side.take(live)]
             print(f"  alone: {_said(alone)}", flush=True)
