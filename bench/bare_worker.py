@@ -220,11 +220,14 @@ async def serve(config: Config) -> None:
             )
         )
         for name, connection in config.connections.items():
+            found = activities(connection.role, house.ports)
+            if not found:
+                continue  # a deal does not touch it
             await stack.enter_async_context(
                 Worker(
                     client,
                     task_queue=vendor_queue(name),
-                    activities=activities(connection.role, house.ports),
+                    activities=found,
                     max_concurrent_activities=connection.slots,
                     graceful_shutdown_timeout=timedelta(seconds=1),
                 )

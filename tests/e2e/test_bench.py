@@ -55,6 +55,6 @@ async def test_every_bench_runs() -> None:
         *("throughput ratio", "history events", "one deal alone", "worker memory"),
         "trace: from a client",
         "reconciliation of 20000 entries: worker memory",
-        "backfill: deals a second",
+        "backfill with 20 in flight: deals a second",
     ):
         assert part in text
