@@ -5,7 +5,7 @@ way it came; taken or refused, it is in the audit trail.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from canonical.credit_invoice import CreditAnswer, CreditVerb, DecideCredit
 from canonical.failures import FailureDetail, FailureKind
 from canonical.ids import explained_credit_id, invoice_id
 from canonical.invoicing import Application
-from canonical.lifecycle import UNDONE, DraftedCredit, InvoiceState, TrackedInvoice
+from canonical.lifecycle import LOST, UNDONE, DraftedCredit, InvoiceState, TrackedInvoice
 from canonical.money import Money
 from canonical.saga import CloseWorkItem, OpenWorkItem, WorkItem, WorkItemKind
 from policies.bundle import Bundle
@@ -110,11 +110,9 @@ async def undone_net(store: Store, invoice: TrackedInvoice) -> Money | None:
 
     Once somebody said what for, it stays what it was then.
     """
-    known = await _undone_credit(store, invoice)
-    if known is not None:
-        return known.credit.net
     record = invoice.record
-    return undone(invoice, await store.credits.left(record.system, record.id))
+    known = _undoing(invoice, await store.credits.of_invoice(record.system, record.id))
+    return known.credit.net if known else await _lost(store, invoice)
 
 
 async def unexplained(store: Store, invoice: TrackedInvoice) -> tuple[Application, ...]:
@@ -126,19 +124,23 @@ async def unexplained(store: Store, invoice: TrackedInvoice) -> tuple[Applicatio
     ours = await store.credits.of_invoice(record.system, record.id)
     notes = frozenset(each.note_id for each in ours if each.note_id)
     native = native_credits(invoice.applications, notes)
-    known = await _undone_credit(store, invoice)
-    net = await undone_net(store, invoice)
-    if net is None or (known is not None and known.state == "credited"):
+    known = _undoing(invoice, ours)
+    if known is not None and known.state == "credited":
         return native
-    return (*native, undoing(invoice, net))
+    net = known.credit.net if known else await _lost(store, invoice)
+    return native if net is None else (*native, undoing(invoice, net))
 
 
-async def _undone_credit(store: Store, invoice: TrackedInvoice) -> CreditStanding | None:
-    record = invoice.record
-    try:
-        return await store.credits.get_credit(explained_credit_id(record.system, record.id, UNDONE))
-    except NotFound:
+def _undoing(invoice: TrackedInvoice, ours: Sequence[CreditStanding]) -> CreditStanding | None:
+    """Return the credit that stands for the invoice's undoing, of those on it."""
+    id_ = explained_credit_id(invoice.record.system, invoice.record.id, UNDONE)
+    return next((each for each in ours if each.credit.id == id_), None)
+
+
+async def _lost(store: Store, invoice: TrackedInvoice) -> Money | None:
+    if invoice.state not in LOST:
         return None
+    return undone(invoice, await store.credits.left(invoice.record.system, invoice.record.id))
 
 
 async def note_native_credits(store: Store, invoice: TrackedInvoice, now: datetime) -> None:

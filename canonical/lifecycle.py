@@ -32,6 +32,10 @@ class InvoiceState(StrEnum):
     """Deleted in the issuing system, which should not be possible: a work item."""
 
 
+LOST: Final = frozenset({InvoiceState.VOIDED, InvoiceState.GONE})
+"""Nothing of these stands, and nobody owes it."""
+
+
 class SettledBy(StrEnum):
     """What settled an invoice, or the part of it that is settled."""
 

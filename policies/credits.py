@@ -20,10 +20,10 @@ from canonical.invoicing import (
     InvoiceStatus,
 )
 from canonical.lifecycle import (
+    LOST,
     UNDONE,
     CreditPart,
     DraftedCreditLine,
-    InvoiceState,
     LeftToCredit,
     TrackedInvoice,
 )
@@ -37,8 +37,6 @@ from policies.queue_case import Actor
 CREDITABLE: Final = frozenset({InvoiceStatus.OPEN, InvoiceStatus.SETTLED})
 ROUNDED: Final = 1
 """Minor units by which the net of a credit that we did not make may be off, for each of them."""
-
-LOST: Final = frozenset({InvoiceState.VOIDED, InvoiceState.GONE})
 
 
 @dataclass(frozen=True)

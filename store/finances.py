@@ -11,7 +11,7 @@ from canonical.drafts import BillableRef, Draft, DraftLine
 from canonical.entries import Entry
 from canonical.fees import Fee
 from canonical.invoicing import DealFinances
-from canonical.lifecycle import InvoicedLine, InvoiceState, TrackedInvoice
+from canonical.lifecycle import LOST, InvoicedLine, TrackedInvoice
 from canonical.model import CanonicalModel
 from canonical.money import Money
 from canonical.rating import Rated
@@ -182,7 +182,7 @@ class Finances:
             rows = (await session.execute(_INVOICED, values)).all()
             unbilled = Decimal((await session.execute(_UNBILLED, values)).scalar_one())
             cost = (await session.execute(_COST, values)).one()
-        counted = [row for row in rows if row.state not in _UNDONE]
+        counted = [row for row in rows if row.state not in LOST]
         invoiced = sum((row.own - row.credited for row in counted), Decimal(0))
         open_ = [(row, _share(row, currency)) for row in counted]
         overdue = (amount for row, amount in open_ if row.due is not None and row.due < on)
@@ -266,10 +266,6 @@ class Finances:
             "rated": Rated.model_validate_json(row.rated),
         }
         return TracedBill.model_validate(values)
-
-
-_UNDONE = frozenset({InvoiceState.VOIDED.value, InvoiceState.GONE.value})
-"""Nothing of these stands."""
 
 
 def _share(row: AnyRow, currency: str) -> Decimal:

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.invoicing import Application, ApplicationKind, Invoice
-from canonical.lifecycle import InvoiceState, SettledBy, TrackedInvoice
+from canonical.lifecycle import LOST, InvoiceState, SettledBy, TrackedInvoice
 from canonical.money import Money
 from store.audit import ENGINE
 from store.billing_session import note
@@ -42,7 +42,7 @@ def facts(
     What was billed by it is known by them; nobody owes it any more.
     """
     seen: dict[str, object] = {name: getattr(row, name) for name in _SEEN}
-    if state in {InvoiceState.GONE, InvoiceState.VOIDED}:
+    if state in LOST:
         seen["remaining"] = Decimal(0)
     elif invoice is not None:
         seen |= {**amounts(invoice), "due": invoice.due or row.due}

@@ -135,6 +135,7 @@ async def reset_while_caught(world: World, step: str) -> None:
 
 async def test_a_reset_under_a_write_ends_with_all_there_once(world: World) -> None:
     writes = [step for step, (_, write) in HELD.items() if write]
+    assert writes
     await side_by_side({step: reset_while_caught(world, step) for step in writes})
 
 
