@@ -1,6 +1,5 @@
 """Backfills in a case's account: the desk on it, the seeded window, waiting for what happens."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +20,7 @@ from canonical.backfill import (
 from operations.backfill import BackfillDesk
 from operations.sagas import SAGA_QUEUE
 from store.backfills import ReportedRecord, StoredBackfill
-from tests.support.world import WAIT_SECONDS, World
+from tests.support.world import World, result_of
 from workflows.backfill import Backfill
 
 CLOSED = date(2026, 10, 20)
@@ -47,9 +46,9 @@ class Scene:
 
     async def ended(self, id_: str) -> BackfillView:
         """Return what a backfill came to."""
-        handle = self.world.env.client.get_workflow_handle_for(Backfill.run, id_)
-        async with asyncio.timeout(WAIT_SECONDS):
-            return await handle.result()
+        return await result_of(
+            self.world.env.client.get_workflow_handle(id_, result_type=BackfillView)
+        )
 
     async def carried(self, window: SourceWindow) -> str:
         """Run a backfill to its end and return its id."""

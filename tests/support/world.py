@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pytest_asyncio
 from pydantic import JsonValue, SecretStr
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
@@ -265,15 +266,7 @@ class World:
 
     async def result(self, handle: WorkflowHandle[Any, SagaResult]) -> SagaResult:
         """Return the saga's result, in bounded time."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                try:
-                    return await handle.result()
-                except RPCError as error:
-                    # What starts it may not have come to it yet.
-                    if error.status is not RPCStatusCode.NOT_FOUND:
-                        raise
-                    await asyncio.sleep(0.1)
+        return await result_of(handle)
 
     async def live(self, account: str) -> dict[tuple[str, str, str], JsonValue]:
         """Return every live record of an account: (vendor, type, id) to its fields."""
@@ -471,6 +464,37 @@ async def open_world(
             overrides,
             voiding,
         )
+
+
+async def result_of(handle: WorkflowHandle[Any, T]) -> T:
+    """Return what a workflow came to, in bounded time.
+
+    Raises:
+        AssertionError: it did not end; says what it waits for.
+    """
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                try:
+                    return await handle.result()
+                except RPCError as error:
+                    # What starts it may not have come to it yet.
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"{handle.id} did not end: {await _waits_for(handle)}") from None
+
+
+async def _waits_for(handle: WorkflowHandle[Any, Any]) -> str:
+    """Return how a workflow stands at the server: its task, its activities, its last events."""
+    raw = (await handle.describe()).raw_description
+    events = [event async for event in handle.fetch_history_events()]
+    last = [EventType.Name(event.event_type) for event in events[-8:]]
+    activities = [str(each) for each in raw.pending_activities]
+    return (
+        f"task {raw.pending_workflow_task}, activities {activities}, {len(events)} events, {last}"
+    )
 
 
 async def _seeded_month(_psa: str, _project_id: str) -> str:
