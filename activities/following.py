@@ -137,7 +137,7 @@ class FollowingActivities:
         mirrors = await sources.mirrors(tracked.record) if paid else ()
         if not mirrors:
             return ()
-        payable = tracked.gross.amount - await sources.rebilled_gross(tracked.record)
+        payable = tracked.gross.amount - await sources.credited_gross(tracked.record)
         return tuple(each for mirror in mirrors for each in _untold(tracked, payable, paid, mirror))
 
     async def _finances(self, tracked: TrackedInvoice, today: date) -> tuple[WriteFinances, ...]:

@@ -1,6 +1,7 @@
-"""What a rebill does to the PSA's mirror of an invoice: taken back, and what is left made anew."""
+"""What a credit does to the PSA's mirror of an invoice: taken back, and what is left made anew."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from activities.attempt import attempt
 from activities.ports import Ports
@@ -30,7 +31,7 @@ SUBLEDGER = "subledger"
 
 @dataclass(frozen=True)
 class MirrorActivities:
-    """The PSA's side of a credit that is billed again."""
+    """The PSA's side of a credit."""
 
     runner: StepRunner
     ports: Ports
@@ -61,7 +62,7 @@ class MirrorActivities:
 
     @implements(ref.CANCEL_MIRROR)
     async def cancel_mirror(self, call: StepCall[CancelMirror]) -> Receipt:
-        """Take the mirror out of the PSA: its entries are free for the rebill's. Key: the step."""
+        """Take the mirror out of the PSA: its entries are free. Key: the step."""
         store, request = self.runner.store, call.request
         psa = self.ports.psa(request.connection)
         mirrored = ExternalId(request.confirmed_as)
@@ -84,6 +85,8 @@ class MirrorActivities:
     @implements(ref.MIRROR_REST)
     async def mirror_rest(self, call: StepCall[ConfirmShare]) -> Receipt:
         """Mirror what is left of a share, without the entries that are billed again.
+
+        Entries that were credited and are not billed again stay on it, at what is left.
 
         Key: the step. No undo: it takes the place of the mirror that was taken back.
         """
@@ -121,9 +124,10 @@ async def freed_shares(store: Store, record: RecordRef) -> tuple[FreedShare, ...
     payment_days = (await store.drafts.get(invoice.draft)).payment_days
     freed = []
     for mirror in mirrors:
-        rest = rests.get(mirror.project_id)
-        if rest is not None and rest < mirror.net.amount:
-            left = Money(amount=rest, currency=mirror.net.currency)
+        if mirror.project_id not in rests:
+            continue
+        rest = rests[mirror.project_id]
+        if rest is None or rest < mirror.net.amount:
             freed.append(
                 FreedShare(
                     psa=mirror.psa,
@@ -131,14 +135,14 @@ async def freed_shares(store: Store, record: RecordRef) -> tuple[FreedShare, ...
                     mirror=mirror.record,
                     net=mirror.net,
                     confirmed_as=await _confirmed_as(store, invoice, mirror),
-                    rest=_rest(invoice, mirror, left, payment_days) if rest > 0 else None,
+                    rest=None if rest is None else _rest(invoice, mirror, rest, payment_days),
                 )
             )
     return tuple(freed)
 
 
 def _rest(
-    invoice: TrackedInvoice, mirror: MirroredShare, left: Money, payment_days: int
+    invoice: TrackedInvoice, mirror: MirroredShare, left: Decimal, payment_days: int
 ) -> ConfirmShare:
     return ConfirmShare(
         connection=mirror.psa,
@@ -150,7 +154,7 @@ def _rest(
         number=invoice.number,
         on=invoice.on,
         payment_days=payment_days,
-        net=left,
+        net=Money(amount=left, currency=mirror.net.currency),
     )
 
 

@@ -151,7 +151,7 @@ class SeeFreed(StepRequest):
 
 
 class FreedShare(CanonicalModel):
-    """A project's share of the invoice, of which something is billed again: its mirror goes."""
+    """A project's share of the invoice, of which something was credited: its mirror goes."""
 
     psa: str
     project_id: str

@@ -342,8 +342,7 @@ class InvoiceDesk:
         standing = await explain_credit(
             self.store, self.people.get(by), invoice, credit, lines, reason, by=by, because=because
         )
-        if reason is CreditReason.REBILL:
-            await tell_psa(self.client, invoice, standing, by)
+        await tell_psa(self.client, invoice, standing, reason, by)
         await self.look(invoice)
         return standing
 

@@ -60,9 +60,13 @@ async def explain_credit(
 
 
 async def tell_psa(
-    client: Client, invoice: TrackedInvoice, standing: CreditStanding, by: str
+    client: Client,
+    invoice: TrackedInvoice,
+    standing: CreditStanding,
+    reason: CreditReason,
+    by: str,
 ) -> None:
-    """Have the PSA's mirrors freed of what an explained credit bills again; twice is as good.
+    """Have the PSA's mirrors show what an explained credit left; twice is as good.
 
     A saga does it: the mirror is taken back, and made anew with what is left.
     """
@@ -70,7 +74,7 @@ async def tell_psa(
     asked = AskedCredit(
         of=InvoiceKey(connection=record.system, invoice_id=record.id),
         number=0,
-        reason=CreditReason.REBILL,
+        reason=reason,
         because=standing.credit.memo,
         asked_by=by,
         on=standing.note.on if standing.note else None,
@@ -84,7 +88,7 @@ async def tell_psa(
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         priority=LIVE_PRIORITY,
-        static_summary="Credit of the issuing system, billed again",
+        static_summary="Credit of the issuing system",
     )
 
 

@@ -1,4 +1,4 @@
-"""What of an issued invoice can still be credited, and what of its shares is not billed again."""
+"""What of an issued invoice can still be credited, and what credits left of its shares."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from canonical.lifecycle import LeftToCredit
 from canonical.money import Money
-from store.database import Database
+from store.database import AnyRow, Database
 from store.invoice_rows import ref_of
 
 _LEFT = text("""
@@ -22,8 +22,9 @@ _LEFT = text("""
     ORDER BY member.number, member.id
 """)
 _RESTS = text("""
-    SELECT line.project_id,
-        sum(member.amount - member.written_down) - sum(coalesce(again.amount, 0)) AS rest
+    SELECT line.project_id, sum(member.amount - member.written_down - member.credited) AS rest,
+        bool_or(member.amount > 0
+            AND coalesce(again.amount, 0) < member.amount - member.written_down) AS stays
     FROM invoices AS invoice
     JOIN draft_members AS member ON member.draft = invoice.draft AND member.live
     JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
@@ -33,7 +34,7 @@ _RESTS = text("""
         WHERE asked.reason = 'rebill' GROUP BY asked.member
     ) AS again ON again.member = member.id
     WHERE invoice.connection = :connection AND invoice.id = :id
-    GROUP BY line.project_id HAVING sum(again.amount) > 0
+    GROUP BY line.project_id HAVING sum(member.credited) > 0
 """)
 
 
@@ -52,11 +53,18 @@ async def left_to_credit(database: Database, connection: str, id_: str) -> tuple
     )
 
 
-async def rests_of_projects(database: Database, connection: str, id_: str) -> dict[str, Decimal]:
-    """Return what of an invoice stays billed by it, for projects of which some is billed again.
+async def rests_of_projects(
+    database: Database, connection: str, id_: str
+) -> dict[str, Decimal | None]:
+    """Return what credits left of an invoice, for the projects of which they took something.
 
-    Net, by project; 0: all of the project is billed again. What was credited for any other reason
-    was work that the invoice billed, and stays.
+    Net, by project; None: all of the project's work is billed again, elsewhere. Work of which the
+    amount was conceded as a whole stays billed, at 0.
     """
     rows = await database.rows(_RESTS, {"connection": connection, "id": id_})
-    return {row.project_id: Decimal(row.rest) for row in rows}
+    return {row.project_id: Decimal(row.rest) if _stands(row) else None for row in rows}
+
+
+def _stands(row: AnyRow) -> bool:
+    """Return whether the invoice goes on to bill work of the project: not deductions alone."""
+    return bool(row.stays) and row.rest >= 0

@@ -248,8 +248,8 @@ class CreditStore:
         """Return what an invoice bills with what credits took of it, line by line."""
         return await left_to_credit(self._database, connection, id_)
 
-    async def rests(self, connection: str, id_: str) -> dict[str, Decimal]:
-        """Return the net that stays billed of the projects of which some is billed again."""
+    async def rests(self, connection: str, id_: str) -> dict[str, Decimal | None]:
+        """Return the net that credits left of projects; None: all of one is billed again."""
         return await rests_of_projects(self._database, connection, id_)
 
 

@@ -137,14 +137,9 @@ _PAYMENTS = text("""
 """)
 
 
-# The gross of credits that bill their parts again: it is paid on the rebill's invoice.
-_REBILLED_GROSS = text("""
-    SELECT coalesce(sum(credit.note_gross * again.net / credit.note_net), 0) AS gross
-    FROM credits AS credit
-    JOIN (SELECT credit, sum(amount) AS net FROM credit_parts WHERE reason = 'rebill'
-        GROUP BY credit) AS again ON again.credit = credit.id
-    WHERE credit.connection = :connection AND credit.invoice = :invoice
-        AND credit.state = 'credited' AND credit.note_net > 0
+_CREDITED_GROSS = text("""
+    SELECT coalesce(sum(note_gross), 0) AS gross FROM credits
+    WHERE connection = :connection AND invoice = :invoice AND state = 'credited'
 """)
 
 
@@ -357,10 +352,10 @@ class DraftSources:
             for row in await self._database.rows(_MIRRORS, values)
         )
 
-    async def rebilled_gross(self, invoice: RecordRef) -> Decimal:
-        """Return the gross that credits took off an invoice to bill it again on another one."""
+    async def credited_gross(self, invoice: RecordRef) -> Decimal:
+        """Return the gross that credits took off an invoice."""
         values = {"connection": invoice.system, "invoice": invoice.id}
-        row = await self._database.first(_REBILLED_GROSS, values)
+        row = await self._database.first(_CREDITED_GROSS, values)
         return Decimal(row.gross) if row is not None else Decimal(0)
 
     async def payments(self, invoice: RecordRef) -> tuple[NotedPayment, ...]:

@@ -191,7 +191,7 @@ MIRRORS: Final = insert(
         LEFT JOIN theirs ON theirs.id = mirror.mirror
         WHERE mirror.psa = :psa AND CASE
             WHEN invoice.state IN ('credited', 'voided', 'gone')
-                THEN theirs.state NOT IN ('voided', 'paid')
+                THEN theirs.state NOT IN ('voided', 'paid') AND theirs.amount <> 0
             WHEN theirs.id IS NULL THEN true
             WHEN theirs.amount <> mirror.net OR theirs.state = 'voided' THEN true
             WHEN invoice.state = 'settled' AND invoice.settled_by = 'cash'

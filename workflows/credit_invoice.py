@@ -7,14 +7,14 @@ Workflow id: `credit/<connection>/<invoice id>/<n>`, n the count of credits aske
     (cannot be credited: stop, nothing is left)           └── issuing system: as much left? ──┤
     ── gate: somebody else approves, within the limits of a role, or refuses ── the same looks again
     ══ pivot: issue the credit note ── read it back, count it (a rebill opens the next cycle)
-    ── PSA: the mirror of a share is taken back, and made anew without what is billed again
+    ── PSA: the mirror of a share is taken back, and made anew with what is left of it
     ── look at the invoice
 
 Where the policy of the legal entity allows it, an unpaid invoice may be voided instead: the same
 saga, whose pivot voids it, and there is no credit note.
 
-A credit that was made in the issuing system and explained as a rebill begins where that is counted,
-its pivot, and goes on with the PSA; its workflow id ends with `native-<its id there>`.
+A credit that was made in the issuing system and explained begins where that is counted, its pivot,
+and goes on with the PSA; its workflow id ends with `native-<its id there>`.
 
 A refusal of the pivot that is proven to be without effect ends it: the credit is given up, and
 what it would have taken back can be credited anew. From done or unknown on there is only forward.
@@ -90,7 +90,7 @@ CANCEL_MIRROR = Step(
     ref.CANCEL_MIRROR,
     "Take the mirror out of the PSA",
     Role.PSA,
-    irreversible="the credit note is issued; the rebill is mirrored anew",
+    irreversible="the credit note is issued; what is left is mirrored anew",
     on_skip=skipped,
 )
 MIRROR_REST = Step(

@@ -97,6 +97,7 @@ async def mirrors(world: World, account: str) -> list[dict[str, Any]]:
 async def test_a_part_of_a_line_is_conceded_and_nothing_is_billed_again(world: World) -> None:
     account = await handed_over(world)
     invoice = await invoiced(world, account)
+    (before,) = await mirrors(world, account)
     asked = await ask(world, invoice, (1, "50.00"))
     assert (asked.taken, asked.net) == (True, usd("50.00"))
     assert "asked by olivia: late delivery" in asked.reasons[0]
@@ -113,8 +114,43 @@ async def test_a_part_of_a_line_is_conceded_and_nothing_is_billed_again(world: W
     assert seen.remaining.amount == invoice.gross.amount - amount(memo["total"])
     assert {line.number: line.credited for line in seen.lines}[1] == usd("50.00")
     assert await billed_again(world, account) == ()
-    assert await world.store.draft_sources.mirrors(invoice.record) != ()
     assert await world.store.work_items.list(workflow_id=asked.credit) == ()
+    (after,) = await mirrors(world, account)
+    assert after["time_entry_ids"] == before["time_entry_ids"]
+    assert after["expense_ids"] == before["expense_ids"]
+    await assert_equal_to_the_cent(world, account, usd(invoice.net.amount - 50))
+
+
+async def test_what_is_conceded_as_a_whole_stays_in_the_psa_at_nothing(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    (before,) = await mirrors(world, account)
+    await credited(world, invoice)
+    await seen_as(world, invoice, InvoiceState.CREDITED)
+    (after,) = await mirrors(world, account)
+    assert after["time_entry_ids"] == before["time_entry_ids"]
+    assert await billed_again(world, account) == ()
+    await assert_equal_to_the_cent(world, account, usd(0))
+
+
+async def test_what_is_paid_after_a_concession_pays_the_mirror_to_the_cent(world: World) -> None:
+    account = await handed_over(world)
+    invoice = await invoiced(world, account)
+    paid = Decimal("333.33")
+    await pay(world, account, invoice, paid)
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.PART_SETTLED)
+    await credited(world, invoice, (1, "50.00"))
+    (memo,) = await memos(world, account)
+    rest, payable = invoice.net.amount - 50, invoice.gross.amount - amount(memo["total"])
+    share = (paid * rest / payable).quantize(Decimal("0.01"))
+    await paid_in_the_psa(world, account, invoice, share)
+    await pay(world, account, invoice, payable - paid)
+    await look(world, invoice)
+    await seen_as(world, invoice, InvoiceState.SETTLED)
+    await paid_in_the_psa(world, account, invoice, rest)
+    (anew,) = await mirrors(world, account)
+    assert (anew["status"], Decimal(anew["total"]) / 100) == ("accepted payment", rest)
 
 
 async def test_a_rebill_is_reviewed_invoiced_and_mirrored_again(world: World) -> None:
@@ -511,6 +547,8 @@ async def test_a_credit_of_the_erp_waits_for_its_reason_and_is_explained(world: 
     assert stored is not None
     assert (stored.open, stored.how) == (False, "explained by fiona: concession")
     assert await native_item(world, invoice) is None
+    assert (await world.result(saga(world, told.credit.id))).outcome == "completed"
+    await assert_equal_to_the_cent(world, account, usd(invoice.net.amount - 30))
 
 
 async def test_a_credit_of_the_erp_that_is_billed_again_changes_the_mirror(world: World) -> None:

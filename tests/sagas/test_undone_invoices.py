@@ -1,5 +1,7 @@
 """Invoices that somebody voided or deleted in the issuing system: seen, explained, billed again."""
 
+from decimal import Decimal
+
 import pytest
 
 from canonical.credit_invoice import CreditAnswer
@@ -61,10 +63,14 @@ async def test_a_deleted_invoice_waits_for_its_reason_and_is_billed_again(world:
 
 async def test_a_deleted_invoice_that_was_wrong_is_not_billed_again(world: World) -> None:
     account, invoice, item = await deleted(world)
-    await world.invoices.explain(invoice, UNDONE, [], CreditReason.CANCELLED, by="fiona")
+    cancelled = CreditReason.CANCELLED
+    told = await world.invoices.explain(invoice, UNDONE, [], cancelled, by="fiona")
     stored = await world.store.work_items.get(item.id)
     assert stored is not None
     assert (stored.open, stored.how) == (False, "explained by fiona: cancelled")
+    assert (await world.result(saga(world, told.credit.id))).outcome == "completed"
+    (kept,) = await mirrors(world, account)
+    assert Decimal(kept["total"]) == 0
     assert await drafted(world, account) == []
     assert not (
         await world.invoices.show(f"{invoice.record.system}/{invoice.record.id}")

@@ -1,4 +1,4 @@
-"""What is left to credit of an invoice, and which of its projects are billed again as a whole."""
+"""What is left to credit of an invoice, and what credits left of its projects."""
 
 from canonical.invoicing import CreditReason
 from store import Store
@@ -42,14 +42,16 @@ async def test_what_is_billed_again_leaves_the_rest_of_its_project(store: Store)
     await through(store, asked, "7002")
     assert await store.credits.rests(*KEY) == {project: 100}
     await through(store, credit((2, two, 100), reason=again, number=3), "7003")
-    assert await store.credits.rests(*KEY) == {project: 0}
+    assert await store.credits.rests(*KEY) == {project: None}
 
 
-async def test_what_is_conceded_stays_billed(store: Store) -> None:
+async def test_what_is_conceded_stays_billed_at_what_is_left(store: Store) -> None:
     draft = await issued(store)
     (one,), (two,) = (line.bills for line in draft.lines)
     (project,) = {line.project_id for line in draft.lines}
-    await through(store, credit((2, two, 120)))
-    assert await store.credits.rests(*KEY) == {}
+    await through(store, credit((2, two, 50)))
+    assert await store.credits.rests(*KEY) == {project: 190}
     await through(store, credit((1, one, 120), reason=CreditReason.REBILL, number=2), "7002")
-    assert await store.credits.rests(*KEY) == {project: 120}
+    assert await store.credits.rests(*KEY) == {project: 70}
+    await through(store, credit((2, two, 70), number=3), "7003")
+    assert await store.credits.rests(*KEY) == {project: 0}
