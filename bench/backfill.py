@@ -16,7 +16,6 @@ from bench.report import Result, plain
 from bench.servers import Servers, crm_of
 from bench.sides import ENGINE, WAIT_SECONDS, Side, running_side
 from canonical.backfill import (
-    IN_FLIGHT_USUAL,
     BackfillKind,
     BackfillState,
     BackfillView,
@@ -25,7 +24,7 @@ from canonical.backfill import (
 from operations.backfill import BackfillDesk
 from workflows.backfill import Backfill
 
-IN_FLIGHT: Final = (4, IN_FLIGHT_USUAL)
+IN_FLIGHT: Final = (5, 20)
 QUEUED: Final = 120
 QUEUED_QUICK: Final = 12
 LIVE: Final = 10

@@ -4,10 +4,11 @@ A record is what the source has: an opportunity, a milestone, an entry. Its targ
 started for it: the same opportunity or milestone; of time, the project, once for all its entries.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -184,7 +185,15 @@ class Standing(CanonicalModel):
 Rate = Annotated[Decimal, Field(gt=0, le=1_000)]
 InFlight = Annotated[int, Field(gt=0, le=10_000)]
 RATE_USUAL = Decimal(5)
-IN_FLIGHT_USUAL = 20
+IN_FLIGHT_USUAL: Final[Mapping[BackfillKind, int]] = {
+    BackfillKind.OPPORTUNITIES: 5,
+    BackfillKind.MILESTONES: 5,
+    BackfillKind.TIME: 20,
+}
+"""More carry hardly more over, and live work waits for them: figures in docs/howto/backfill.md.
+
+A project is in flight while its billing period waits for more entries, which takes nothing.
+"""
 
 
 class BackfillInput(CanonicalModel):
@@ -193,7 +202,7 @@ class BackfillInput(CanonicalModel):
     window: SourceWindow
     rate: Rate = RATE_USUAL
     """Targets started per second, at most."""
-    in_flight_max: InFlight = IN_FLIGHT_USUAL
+    in_flight_max: InFlight = 20
     by: str = ""
     records_per_run: int = 2_000
     """After so many records read or started the history is begun anew."""

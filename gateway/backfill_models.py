@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from canonical.backfill import (
-    IN_FLIGHT_USUAL,
     RATE_USUAL,
     Amount,
     BackfillKind,
@@ -36,7 +35,8 @@ class NewBackfill(_Asked):
     connection: Annotated[str, Field(max_length=64, pattern=r"^[^\x00]*$")] = ""
     name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39})?$")] = ""
     rate: Rate = RATE_USUAL
-    in_flight_max: InFlight = IN_FLIGHT_USUAL
+    in_flight_max: InFlight | None = None
+    """Left out: as many as is usual for the kind."""
 
 
 class NewRate(_Asked):

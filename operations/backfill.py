@@ -119,11 +119,13 @@ class BackfillDesk:
         window: SourceWindow,
         *,
         rate: Decimal = RATE_USUAL,
-        in_flight_max: int = IN_FLIGHT_USUAL,
+        in_flight_max: int | None = None,
         name: str = "",
         by: str = "",
     ) -> str:
         """Start a backfill and return its id. Its first page is read here, to see that it can be.
+
+        Without `in_flight_max` as many are in flight as is usual for the kind.
 
         Raises:
             Refused: the pace or the name can't be, or there is one of that name.
@@ -131,6 +133,8 @@ class BackfillDesk:
         """
         if name and not NAME.fullmatch(name):
             raise Refused(f"{short(name)} is no name: a letter, then letters, digits and '-'.")
+        if in_flight_max is None:
+            in_flight_max = IN_FLIGHT_USUAL[window.kind]
         try:
             given = BackfillInput(window=window, rate=rate, in_flight_max=in_flight_max, by=by)
         except ValidationError as error:

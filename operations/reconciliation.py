@@ -27,6 +27,7 @@ from operations.people import Refused, short
 from operations.sagas import SAGA_QUEUE
 from store import Store
 from store.errors import NotFound
+from store.reconciliation import LISTED_MAX
 from workflows.options import BACKFILL_PRIORITY
 from workflows.reconcile import Reconcile, WatchConservation
 
@@ -85,8 +86,10 @@ class ReconciliationDesk:
         """Return what became of all work, by client, legal entity and currency."""
         return await self.store.conserving.balances(client_id=client_id, legal_entity=legal_entity)
 
-    async def find(self, typed: str) -> tuple[ReconciliationRun, tuple[Finding, ...]] | Finding:
-        """Return the run with its findings, or the finding, that a person means: R12 or F34.
+    async def find(
+        self, typed: str, *, limit: int = LISTED_MAX, offset: int = 0
+    ) -> tuple[ReconciliationRun, tuple[Finding, ...]] | Finding:
+        """Return the run with a page of its findings, or the finding, that is meant: R12 or F34.
 
         Raises:
             Refused: there is no such thing.
@@ -101,7 +104,7 @@ class ReconciliationDesk:
             run = await reconciliation.run(id_)
         except NotFound as error:
             raise Refused(f"{error}: see `starter.py reconcile list`.") from error
-        return run, await reconciliation.findings(run=id_, closed=True)
+        return run, await reconciliation.findings(run=id_, closed=True, limit=limit, offset=offset)
 
 
 def healer(billing: BillingDesk, invoices: InvoiceDesk) -> Healer:

@@ -115,6 +115,7 @@ _FINDINGS = text("""
         AND (:period = '' OR period = :period)
         AND (:psa = '' OR psa = :psa)
         AND (:code = '' OR code = :code) AND (:class = '' OR class = :class)
+        AND (:comparison = '' OR comparison = :comparison)
         AND (CAST(:run AS bigint) IS NULL OR last_run = :run)
         AND (:closed OR closed_at IS NULL)
     ORDER BY closed_at IS NOT NULL, abs(coalesce(amount, 0)) DESC, id LIMIT :limit OFFSET :offset
@@ -294,6 +295,7 @@ class ReconciliationStore:
         period: str = "",
         code: str = "",
         class_: str = "",
+        comparison: str = "",
         run: int | None = None,
         closed: bool = False,
         limit: int = LISTED_MAX,
@@ -306,6 +308,7 @@ class ReconciliationStore:
             "period": period,
             "code": code,
             "class": class_,
+            "comparison": comparison,
             "run": run,
             "closed": closed,
             "limit": limit,

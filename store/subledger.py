@@ -222,7 +222,7 @@ _OPEN_FINDINGS = text("""
     SELECT * FROM findings WHERE closed_at IS NULL
         AND (CAST(:source AS text) IS NULL OR source = :source)
         AND (CAST(:project_id AS text) IS NULL OR project_id = :project_id)
-    ORDER BY id LIMIT :limit
+    ORDER BY id LIMIT :limit OFFSET :offset
 """)
 
 _STANDING = text("""
@@ -320,10 +320,14 @@ class Subledger(Holds):
         return tuple(RunWarning.model_validate(row._mapping) for row in rows)
 
     async def findings(
-        self, source: str | None = None, project_id: str | None = None, limit: int = 500
+        self,
+        source: str | None = None,
+        project_id: str | None = None,
+        limit: int = 500,
+        offset: int = 0,
     ) -> tuple[Finding, ...]:
         """Return open findings, oldest first."""
-        values = {"source": source, "project_id": project_id, "limit": limit}
+        values = {"source": source, "project_id": project_id, "limit": limit, "offset": offset}
         return tuple(_finding(row) for row in await self._database.rows(_OPEN_FINDINGS, values))
 
     async def conservation(self, project_id: str | None = None) -> tuple[Conservation, ...]:

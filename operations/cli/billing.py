@@ -9,8 +9,8 @@ from canonical.entries import EntryRef
 from canonical.money import Money
 from operations.billing import parse_entry
 from operations.cli.days import day_of
-from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, say, show_json, show_table
+from operations.cli.options import LISTED_MAX, Config, Json, Limit, Offset
+from operations.cli.output import command, fail, first_of, say, show_json, show_table
 from operations.composition import open_office
 from operations.why import reasons
 from store.subledger import EntryTrace, Version
@@ -58,15 +58,26 @@ async def approve_time(
 @billing_app.command("status", epilog="Example: starter.py billing status 5001")
 @command
 async def billing_status(
-    project: Project, psa: Psa = "", config: Config = None, as_json: Json = False
+    project: Project,
+    psa: Psa = "",
+    limit: Limit = LISTED_MAX,
+    offset: Offset = 0,
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """Show how many entries of a project are where, and what waits for the next run."""
+    """Show how many entries of a project are where, and what waits for the next run.
+
+    --limit and --offset are of the findings, the oldest first.
+    """
     async with open_office(config) as office:
         standing = await office.store.subledger.standing(psa or office.psa, project)
-        findings = await office.store.subledger.findings(psa or office.psa, project)
+        listed = await office.store.subledger.findings(
+            psa or office.psa, project, limit=limit + 1, offset=offset
+        )
         view = await office.billing.view(project, psa=psa)
         conserved = await office.store.subledger.conservation(project)
         warnings = await office.store.subledger.warnings(psa or office.psa, project)
+    findings = first_of(listed, limit, offset)
     if as_json:
         show_json(
             {

@@ -127,14 +127,18 @@ def plain(value: object) -> object:
     return to_jsonable_python(value, fallback=str)
 
 
-def first_of(found: Sequence[T], limit: int, offset: int | None = None) -> Sequence[T]:
+def first_of(
+    found: Sequence[T], limit: int, offset: int | None = None, *, rest: str = ""
+) -> Sequence[T]:
     """Return a page of a list that was asked for one row more; if it came, say how to see it.
 
-    By its offset, or where it has none by a higher limit. It is said on standard error, so that
-    what is read as JSON stays whole.
+    By its offset, or where it has none by a higher limit, or by the command `rest`, which has one.
+    It is said on standard error, so that what is read as JSON stays whole.
     """
     if len(found) > limit:
         how = "a higher --limit" if offset is None else f"--offset {offset + limit}"
+        if rest:
+            how = f"starter.py {rest} --offset {limit}"
         ERR.print(f"There is more: {how}.", markup=False, highlight=False)
     return found[:limit]
 

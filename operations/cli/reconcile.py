@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from canonical.reconciliation import (
+    CONSERVATION,
     Balance,
     Finding,
     FindingClass,
@@ -14,8 +15,17 @@ from canonical.reconciliation import (
     ReconciliationRun,
 )
 from operations.cli.csv_files import Csv, write_rows
-from operations.cli.options import Config, Json
-from operations.cli.output import command, fail, progress, say, short, show_json, show_table
+from operations.cli.options import Config, Json, Limit, Offset
+from operations.cli.output import (
+    command,
+    fail,
+    first_of,
+    progress,
+    say,
+    short,
+    show_json,
+    show_table,
+)
 from operations.composition import open_office
 
 reconcile_app = typer.Typer(
@@ -25,6 +35,7 @@ reconcile_app = typer.Typer(
 SHOWN: Final = 70
 """Characters of an explanation in a table."""
 LISTED: Final = 200
+LISTED_OF_RUN: Final = 500
 COLUMNS: Final = (
     *("finding", "code", "class", "system", "type", "id", "amount", "currency", "client"),
     *("project", "period", "first_seen", "last_seen", "closed", "work_item", "healed_as"),
@@ -67,7 +78,8 @@ async def reconcile_run(
             shown.add_task("listing and comparing …")
             ended = await office.reconciliation.run(wanted)
         run = await office.store.reconciliation.run(ended.run)
-        findings = await office.store.reconciliation.findings(run=ended.run)
+        listed = await office.store.reconciliation.findings(run=ended.run, limit=LISTED_OF_RUN + 1)
+    findings = first_of(listed, LISTED_OF_RUN, rest=f"reconcile show {run.name}")
     if csv_file is not None:
         write_rows(csv_file, COLUMNS, map(_cells, findings))
     if as_json:
@@ -91,7 +103,8 @@ async def reconcile_list(
     kind: Annotated[FindingClass | None, typer.Option("--class", help="Its class.")] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Also those that are no more.")] = False,
     runs: Annotated[bool, typer.Option("--runs", help="The runs, not what they found.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000)] = LISTED,
+    limit: Limit = LISTED,
+    offset: Offset = 0,
     csv_file: Csv = None,
     config: Config = None,
     as_json: Json = False,
@@ -100,17 +113,21 @@ async def reconcile_list(
     async with open_office(config) as office:
         store = office.store.reconciliation
         if runs:
-            found = await store.runs(legal_entity=entity, period=period, limit=limit)
-            _list_runs(found, as_json=as_json)
+            found = await store.runs(
+                legal_entity=entity, period=period, limit=limit + 1, offset=offset
+            )
+            _list_runs(first_of(found, limit, offset), as_json=as_json)
             return
-        findings = await store.findings(
+        listed = await store.findings(
             legal_entity=entity,
             period=period,
             code=code.value if code else "",
             class_=kind.value if kind else "",
             closed=closed,
-            limit=limit,
+            limit=limit + 1,
+            offset=offset,
         )
+    findings = first_of(listed, limit, offset)
     if csv_file is not None:
         write_rows(csv_file, COLUMNS, map(_cells, findings))
     if as_json:
@@ -123,13 +140,15 @@ async def reconcile_list(
 @command
 async def reconcile_show(
     name: Annotated[str, typer.Argument(help="A run, R12, or a finding, F34.")],
+    limit: Limit = LISTED_OF_RUN,
+    offset: Offset = 0,
     csv_file: Csv = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Show a run with what it found, or a finding with the rows behind it."""
     async with open_office(config) as office:
-        found = await office.reconciliation.find(name)
+        found = await office.reconciliation.find(name, limit=limit + 1, offset=offset)
     if isinstance(found, Finding):
         if csv_file is not None:
             fail("--csv writes the findings of a run: name one, such as R12.")
@@ -138,7 +157,7 @@ async def reconcile_show(
         else:
             _show_finding(found)
         return
-    run, findings = found
+    run, findings = found[0], first_of(found[1], limit, offset)
     if csv_file is not None:
         write_rows(csv_file, COLUMNS, map(_cells, findings))
     if as_json:
@@ -164,11 +183,7 @@ async def reconcile_conservation(
     async with open_office(config) as office:
         checked = await office.reconciliation.check_conservation() if check else None
         balances = await office.reconciliation.balances(client_id=client, legal_entity=entity)
-        breaks = tuple(
-            each
-            for each in await office.store.reconciliation.findings()
-            if each.comparison == "conservation"
-        )
+        breaks = await office.store.reconciliation.findings(comparison=CONSERVATION)
     if csv_file is not None:
         write_rows(csv_file, BALANCE_COLUMNS, map(_balance_cells, balances))
     if as_json:

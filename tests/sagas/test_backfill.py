@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 from sqlalchemy import text
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from adapters.errors import Invalid
@@ -338,9 +339,19 @@ async def test_a_live_deal_overtakes_the_backfill(world: World) -> None:
     with narrow(found):
         live = await world.deal_id(account, "bulk-0016")
         window = found.deals(f"Id != '{live}'")
+        plan = OpportunityToProject.PLAN.name
+        await break_step(world, account, plan, "hold", times=100)
         id_ = await found.desk.start(window, rate=FAST, in_flight_max=15, name=found.name("queue"))
         await found.when(id_, RecordState.UNDER_WAY, 15)
         handle = await world.start(account, "bulk-0016")
+
+        async def waits() -> bool:
+            pending = (await handle.describe()).raw_description.pending_activities
+            started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            return any(e.activity_type.name == plan and e.state == started for e in pending)
+
+        await world.eventually(waits, "the live deal in the queue")
+        await world.control.clear_faults("salesforce", account)
         await world.result(handle)
         done = (await found.desk.find(id_)).view.standing.count(*WELL)
         assert done < 8, f"{done} of 15 backfilled deals were done before the live one"
