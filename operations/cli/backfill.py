@@ -19,6 +19,7 @@ from operations.backfill import PREFIX
 from operations.cli.backfill_show import (
     bar_on,
     how_to_attach,
+    leaving,
     show,
     show_left,
     show_plan,
@@ -167,7 +168,9 @@ async def backfill_show(backfill: Id, config: Config = None, as_json: Json = Fal
 async def backfill_attach(backfill: Id, config: Config = None, as_json: Json = False) -> None:
     """Watch a backfill to its end; Ctrl-C leaves it running. Exit code 1: some are not carried."""
     async with open_office(config) as office:
-        await watched(office, (await office.backfills.find(backfill)).view.id, as_json=as_json)
+        found = await office.backfills.find(backfill)
+        with leaving() as left:
+            await watched(office, found.view.id, left, as_json=as_json)
 
 
 @backfill_app.command("pause", epilog="Example: starter.py backfill pause opportunities/1")
@@ -290,16 +293,17 @@ class _Asked:
                     shown.update(task, completed=len(judged))
             show_plan(judged, as_json=as_json)
             return
-        id_ = await office.backfills.start(
-            window, rate=self._rate, in_flight_max=self._in_flight_max, name=name, by=by
-        )
-        if detach:
-            if as_json:
-                show_json({"backfill": id_, "link": office.sagas.deep_link(id_)})
+        with leaving() as left:
+            id_ = await office.backfills.start(
+                window, rate=self._rate, in_flight_max=self._in_flight_max, name=name, by=by
+            )
+            if not detach:
+                await watched(office, id_, left, as_json=as_json)
                 return
+        if as_json:
+            show_json({"backfill": id_, "link": office.sagas.deep_link(id_)})
+        else:
             say(f"started  {id_}\n  look   {office.sagas.deep_link(id_)}\n{how_to_attach(id_)}")
-            return
-        await watched(office, id_, as_json=as_json)
 
 
 def _rate(text: str) -> Decimal:

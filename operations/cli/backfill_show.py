@@ -1,7 +1,9 @@
 """How a backfill is shown: its plan, its progress, what it came to."""
 
 import asyncio
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -49,13 +51,28 @@ SHOWN: Final = 10
 WHY_SHOWN: Final = 70
 
 
-async def watched(office: Office, id_: str, *, as_json: bool) -> None:
-    """Watch to the end; exit code 1 where something is parked or rejected."""
+@contextmanager
+def leaving() -> Iterator[asyncio.Event]:
+    """Give what is set once somebody presses Ctrl-C, until the end of the block.
+
+    A flag that stays set, where Ctrl-C usually cancels: in a call under way that can get lost.
+    """
+    loop, left = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGINT, left.set)
     try:
-        found = await _followed(office, id_)
-    except asyncio.CancelledError:
+        yield left
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def watched(office: Office, id_: str, left: asyncio.Event, *, as_json: bool) -> None:
+    """Watch until it ends or somebody leaves; exit code 1 where something is not carried over."""
+    found = None
+    with suppress(asyncio.CancelledError):  # SIGTERM
+        found = await _followed(office, id_, left)
+    if found is None:
         ERR.print(f"Detached: {id_} goes on.\n{how_to_attach(id_)}", highlight=False)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED)
     if as_json:
         show_json(found)
     else:
@@ -64,11 +81,12 @@ async def watched(office: Office, id_: str, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-async def _followed(office: Office, id_: str) -> StoredBackfill:
+async def _followed(office: Office, id_: str, left: asyncio.Event) -> StoredBackfill | None:
+    """Show how it goes on until it ended, and return it; None: somebody left."""
     with bar_on(ERR) as shown:
         task = shown.add_task("reading", total=None, note="")
         planned = False
-        while True:
+        while not left.is_set():
             found = await office.backfills.find(id_)
             if found.view.state is not BackfillState.READING and not planned:
                 planned = True
@@ -76,7 +94,9 @@ async def _followed(office: Office, id_: str) -> StoredBackfill:
             _move(shown, task, found.view)
             if found.view.state in ENDED:
                 return found
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(left.wait(), LOOK_SECONDS)
+    return None
 
 
 def _move(shown: Progress, task: TaskID, view: BackfillView) -> None:
