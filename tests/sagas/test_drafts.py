@@ -6,8 +6,10 @@ import pytest
 
 from canonical.draft_acts import EditNarrative, HoldLines, Reject, Release, Review
 from canonical.drafts import DraftState
+from canonical.engagement import BillingMethod
 from tests.support.billing import amount, live
 from tests.support.invoicing import (
+    NO_CRM,
     assert_invoiced,
     drafted,
     handed_over,
@@ -37,6 +39,26 @@ async def test_a_released_draft_is_an_invoice_that_all_sides_agree_on(world: Wor
     await assert_invoiced(world, account, draft)
     charges = await live(world, "netsuite", account, "charge")
     assert all(each["invoice"] for each in charges)
+
+
+async def test_more_lines_than_the_engine_takes_become_as_many_invoices_as_needed(
+    world: World,
+) -> None:
+    account = await handed_over(world, crm=NO_CRM, billing_method=BillingMethod.BILLING_ENGINE)
+    most = world.ports.lines[f"stripe@{account}"] = 2
+    drafts = await drafted(world, account)
+    assert len(drafts) > 1
+    for draft in drafts:
+        assert 0 < len(draft.lines) <= most
+        assert (await world.queue.act(draft.id, Review(by="olivia"))).taken
+        answer = await release(world, draft)
+        assert answer.taken, answer.reasons
+    for draft in drafts:
+        assert (await world.result(posting(world, draft))).outcome == "completed"
+        await assert_invoiced(world, account, draft)
+    billed = [bills for draft in drafts for line in draft.lines for bills in line.bills]
+    assert len(billed) == len(set(billed))
+    assert await drafted(world, account) == []
 
 
 async def test_two_releases_at_once_make_one_invoice(world: World) -> None:

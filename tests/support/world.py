@@ -110,6 +110,8 @@ class CasePorts(Ports):
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     """Calls in flight to a connection, where a case wants less than the usual."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """Lines that an invoice of a connection takes, where a case wants fewer than its vendor."""
     settings: dict[str, dict[str, JsonValue]] = field(default_factory=dict)
     """Further settings of a connection, where a case wants other than the usual."""
 
@@ -132,6 +134,8 @@ class CasePorts(Ports):
         return self._connected(connection)
 
     def lines_max(self, connection: str) -> int | None:
+        if connection in self.lines:
+            return self.lines[connection]
         return super().lines_max(connection) if connection in self.credentials else None
 
     def extracts(self, connection: str) -> Any:
