@@ -7,6 +7,7 @@ from typing import Final
 from activities.attempt import attempt
 from activities.failures import again
 from activities.milestones import read_again
+from activities.mirroring import mirror_share
 from activities.ports import Ports
 from activities.posting_failures import (
     NOT_POSTED_YET,
@@ -335,23 +336,8 @@ class IssuingActivities:
     @implements(ref.CONFIRM_SHARE)
     async def confirm_share(self, call: StepCall[ConfirmShare]) -> Receipt:
         """Mirror the invoice's share of a project in the PSA. Key: the step. No undo."""
-        store, psa, ours = self.runner.store, self.ports.psa(call.request.connection), own_id(call)
-        request = call.request
-        sources = await store.draft_sources.of(request.draft, request.project_id)
-        wanted = sources.confirmation(request)
-
-        async def find() -> RecordRef | None:
-            found = await psa.find_confirmation(ours, wanted)
-            return None if found is None else found.record
-
-        async def write() -> RecordRef:
-            return (await psa.confirm_invoice(ours, wanted)).record
-
-        receipt = await self.runner.create(call, find, write)
-        await store.draft_sources.mirrored(
-            request.invoice, request.connection, request.project_id, receipt.record, request.net
-        )
-        return receipt
+        psa = self.ports.psa(call.request.connection)
+        return await mirror_share(self.runner, psa, call, anew=False)
 
     async def _other_client(self, request: ReadBack, invoice: Invoice) -> tuple[str, ...]:
         """Return that an invoice is for another client; one that ours was merged into is ours."""

@@ -7,6 +7,7 @@ from activities.attempt import attempt
 from activities.ports import Ports
 from activities.registration import implements
 from activities.steps import StepRunner, own_id
+from adapters.psa_port import Psa
 from canonical import activities as ref
 from canonical.credit_invoice import (
     CancelMirror,
@@ -90,28 +91,51 @@ class MirrorActivities:
 
         Key: the step. No undo: it takes the place of the mirror that was taken back.
         """
-        store, request, ours = self.runner.store, call.request, own_id(call)
-        psa = self.ports.psa(request.connection)
-        sources = await store.draft_sources.of(request.draft, request.project_id)
-        wanted = sources.confirmation(request)
+        psa = self.ports.psa(call.request.connection)
+        return await mirror_share(self.runner, psa, call, anew=True)
 
-        async def find() -> RecordRef | None:
-            found = await psa.find_confirmation(ours, wanted)
-            return None if found is None else found.record
 
-        async def write() -> RecordRef:
-            return (await psa.confirm_invoice(ours, wanted)).record
+async def mirror_share(
+    runner: StepRunner, psa: Psa, call: StepCall[ConfirmShare], *, anew: bool
+) -> Receipt:
+    """Mirror what is left of an invoice's share of a project. Key: the step.
 
-        receipt = await self.runner.create(call, find, write)
+    Credits may have taken of it since the step was asked for. Where all of it is billed again,
+    elsewhere, there is nothing to mirror, and the receipt names the invoice.
+    """
+    store, request, ours = runner.store, call.request, own_id(call)
+    left = await _left(store, request)
+    sources = await store.draft_sources.of(request.draft, request.project_id)
+    net = request.net if left is None else left
+    wanted = sources.confirmation(request.model_copy(update={"net": net}))
+
+    async def find() -> RecordRef | None:
+        found = await psa.find_confirmation(ours, wanted)
+        if found is None and left is None:
+            return request.invoice
+        return None if found is None else found.record
+
+    async def write() -> RecordRef:
+        return (await psa.confirm_invoice(ours, wanted)).record
+
+    receipt = await runner.create(call, find, write)
+    if receipt.record != request.invoice:
         await store.draft_sources.mirrored(
             request.invoice,
             request.connection,
             request.project_id,
             receipt.record,
-            request.net,
-            ours,
+            net,
+            ours if anew else "",
         )
-        return receipt
+    return receipt
+
+
+async def _left(store: Store, request: ConfirmShare) -> Money | None:
+    """Return what credits left of a share; None: all of it is billed again, elsewhere."""
+    rests = await store.credits.rests(request.invoice.system, request.invoice.id)
+    rest = rests.get(request.project_id, request.net.amount)
+    return None if rest is None else Money(amount=rest, currency=request.net.currency)
 
 
 async def freed_shares(store: Store, record: RecordRef) -> tuple[FreedShare, ...]:

@@ -151,7 +151,7 @@ class SourceEntry(CanonicalModel):
     reservation: str
     """The PSA's record that reserved it for its billing run; empty: none did."""
     again: bool = False
-    """A rebill: the mirror of its first invoice was taken back, and no record reserves it."""
+    """A rebill: the mirror of its first invoice was taken back, or never made."""
     let_go: bool = False
     """A posting found something wrong with it, and a person has let it be billed since."""
     bills: BillableRef
@@ -161,11 +161,11 @@ class SourceEntry(CanonicalModel):
         """Ids of the PSA's records that may reserve it now; empty: none has to.
 
         Who deletes its reservation in the PSA frees it there. Once a person has looked at that, it
-        is billed without: the mirror of its invoice takes it in.
+        is billed without: the mirror of its invoice takes it in. What is billed again is free once
+        its mirror was taken back, and still reserved where it never had one.
         """
-        if self.again:
-            return frozenset({""})
-        return frozenset({self.reservation, ""} if self.let_go else {self.reservation})
+        free = self.again or self.let_go
+        return frozenset({self.reservation, ""} if free else {self.reservation})
 
 
 class SourceMilestone(CanonicalModel):

@@ -153,9 +153,9 @@ MIRRORS: Final = insert(
     f"{PROJECTS}, {listed('invoice')}",
     f"""
         SELECT CASE WHEN theirs.id IS NULL THEN 'mirror_gone'
-                WHEN theirs.amount <> mirror.net THEN 'amount_differs'
+                WHEN theirs.amount <> billed.net THEN 'amount_differs'
                 ELSE 'mirror_differs' END,
-            'invoice', mirror.mirror, invoice.client_id, mirror.project_id, mirror.net,
+            'invoice', mirror.mirror, invoice.client_id, mirror.project_id, billed.net,
             mirror.currency, '', false, greatest(theirs.changed_at, invoice.seen_at),
             {
         both(
@@ -177,7 +177,7 @@ MIRRORS: Final = insert(
                     "'invoice'",
                     "invoice.id",
                     "invoice.state",
-                    "mirror.net",
+                    "billed.net",
                     "mirror.currency",
                     "invoice.number",
                 ),
@@ -189,14 +189,21 @@ MIRRORS: Final = insert(
             AND invoice.id = mirror.invoice AND invoice.legal_entity = :entity
             AND invoice."on" BETWEEN :since AND :until
         LEFT JOIN theirs ON theirs.id = mirror.mirror
+        CROSS JOIN LATERAL (
+            SELECT sum(member.amount - member.written_down - member.credited) AS net
+            FROM draft_members AS member
+            JOIN draft_lines AS line ON line.draft = member.draft AND line.number = member.number
+            WHERE member.draft = invoice.draft AND member.live
+                AND line.project_id = mirror.project_id
+        ) AS billed
         WHERE mirror.psa = :psa AND CASE
             WHEN invoice.state IN ('credited', 'voided', 'gone')
                 THEN theirs.state NOT IN ('voided', 'paid') AND theirs.amount <> 0
             WHEN theirs.id IS NULL THEN true
-            WHEN theirs.amount <> mirror.net OR theirs.state = 'voided' THEN true
+            WHEN theirs.amount <> billed.net OR theirs.state = 'voided' THEN true
             WHEN invoice.state = 'settled' AND invoice.settled_by = 'cash'
                 THEN theirs.state <> 'paid'
-            WHEN theirs.state = 'paid' THEN invoice.state <> 'settled' AND mirror.net <> 0 END
+            WHEN theirs.state = 'paid' THEN invoice.state <> 'settled' AND billed.net <> 0 END
     """,  # noqa: S608 - constants
 )
-"""The PSA's mirrors of issued invoices: there, equal, and paid when the invoice is."""
+"""The PSA's mirrors of issued invoices: there, at what credits left, and paid as the invoice is."""

@@ -11,14 +11,23 @@ import pytest
 from pydantic import JsonValue
 from temporalio.client import WorkflowHandle
 
-from canonical.draft_acts import Reject
+from canonical.draft_acts import Reject, Review
 from canonical.drafts import Draft, DraftState, LineState
 from canonical.entries import EntryRef
+from canonical.invoicing import CreditReason
 from canonical.lifecycle import InvoiceState
 from canonical.saga import Outcome, SagaResult, Verb, WorkItem
 from tests.sagas.billing_scenes import People, settled
+from tests.sagas.invoicing_scenes import refuse
 from tests.sagas.matrix import correlation
 from tests.sagas.test_billing_people import NOVEMBER, close
+from tests.sagas.test_credits import (
+    assert_equal_to_the_cent,
+    credited,
+    mirrors,
+    rebilled,
+    usd,
+)
 from tests.sagas.test_invoices import mirrored_payments
 from tests.sagas.test_invoicing_interruptions import HELD, ROUTED
 from tests.support.billing import (
@@ -43,6 +52,7 @@ from tests.support.invoicing import (
     look,
     looked,
     milestone_handed_over,
+    mirror,
     pay,
     posting,
     queued,
@@ -413,7 +423,47 @@ async def off_the_reservation(world: World, account: str, entry: str) -> None:
     await world.control.patch_record("kantata", account, "invoices", reservation["id"], change)
 
 
-# A payment that is faster than we are.
+# Accountants that are faster than we are.
+
+
+@pytest.mark.parametrize("reason", [CreditReason.CONCESSION, CreditReason.REBILL])
+async def test_a_credit_before_the_psa_has_its_mirror_lowers_the_mirror(
+    world: World, reason: CreditReason
+) -> None:
+    account = await handed_over(world, crm=NO_CRM)
+    (draft,) = await drafted(world, account)
+    assert (await world.queue.act(draft.id, Review(by="olivia"))).taken
+    await refuse(world, account, "kantata", "confirm_share")
+    assert (await release(world, draft)).taken
+    handle = posting(world, draft)
+    item = await world.parked(handle, "confirm_share")
+    invoice = await tracked(world, draft)
+    await credited(world, invoice, (1, "50.00"), reason=reason)
+    await world.decide(item, Verb.RETRY)
+    await carried_on(world, handle)
+    rest = usd(invoice.net.amount - 50)
+    mirrored = await mirror(world, account, draft)
+    assert mirrored is not None
+    assert mirrored.net == rest
+    if reason is CreditReason.CONCESSION:
+        await assert_equal_to_the_cent(world, account, rest)
+
+
+async def test_a_whole_credit_before_the_psa_has_its_mirror_leaves_none(world: World) -> None:
+    account = await handed_over(world, crm=NO_CRM)
+    (draft,) = await drafted(world, account)
+    assert (await world.queue.act(draft.id, Review(by="olivia"))).taken
+    await refuse(world, account, "kantata", "confirm_share")
+    assert (await release(world, draft)).taken
+    handle = posting(world, draft)
+    item = await world.parked(handle, "confirm_share")
+    invoice = await tracked(world, draft)
+    await credited(world, invoice, reason=CreditReason.REBILL)
+    await world.decide(item, Verb.RETRY)
+    await carried_on(world, handle)
+    assert await mirrors(world, account) == []
+    await rebilled(world, account, invoice.net)
+    await assert_equal_to_the_cent(world, account, invoice.net)
 
 
 @pytest.mark.parametrize("part", [Decimal(1), Decimal("0.5")])

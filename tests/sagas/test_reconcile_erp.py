@@ -4,7 +4,10 @@ from pydantic import JsonValue
 
 from canonical.lifecycle import InvoiceState
 from canonical.reconciliation import Finding, FindingCode
+from canonical.saga import Verb
 from simulators.kit.records import RecordState
+from tests.sagas.invoicing_scenes import refuse
+from tests.sagas.test_credits import approve, ask, credited, saga
 from tests.sagas.test_reconcile import Case, found, healthy, names
 from tests.support.billing import JOB, amount
 from tests.support.invoicing import SUBSIDIARY, handed_over, look, seen_as
@@ -26,6 +29,25 @@ async def test_a_mirror_that_is_paid_while_its_invoice_is_open_is_found(world: W
     paid = await case.clerk.pay_mirror(mirror.record.id)
     await case.reconcile()
     assert await found(case) == names((FindingCode.MIRROR_DIFFERS, paid))
+
+
+async def test_a_mirror_that_a_credit_could_not_lower_is_found(world: World) -> None:
+    case = await healthy(world)
+    await credited(world, case.invoice, (1, "20.00"))
+    await look(world, case.invoice)
+    await case.reconcile()
+    assert await found(case) == set()
+
+    await refuse(world, case.account, "kantata", "cancel_mirror")
+    asked = await ask(world, case.invoice, (1, "50.00"))
+    assert (await approve(world, asked.credit)).taken
+    item = await world.parked(saga(world, asked.credit), "cancel_mirror")
+    await world.decide(item, Verb.SKIP, because="later")
+    assert (await world.result(saga(world, asked.credit))).outcome == "completed"
+    await look(world, case.invoice)
+    (mirror,) = await world.store.draft_sources.mirrors(case.invoice.record)
+    await case.reconcile()
+    assert await found(case) == names((FindingCode.AMOUNT_DIFFERS, mirror.record))
 
 
 async def test_project_cost_that_a_clerk_deleted_is_found(world: World) -> None:
