@@ -1,6 +1,6 @@
 """The gateway's spans: an event is received, and sent on to its workflow.
 
-The first is made anew by the drain, from what the inbox keeps (`operations.tracing.root_span`): so
+The first is made anew by the drain, from what the inbox keeps (`operations.span_ids.root_span`): so
 door and drain, two processes that share a table alone, work on one trace.
 """
 
@@ -14,7 +14,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 
 from gateway.routing import Target
-from operations.tracing import chosen_ids, is_traced, root_span
+from operations.span_ids import chosen_ids, root_span
+from operations.tracing import is_traced
 from store.inbox import InboxEvent, NewEvent
 
 NANOSECONDS: Final = 1_000_000_000

@@ -23,7 +23,7 @@ from opentelemetry.util.types import Attributes
 from adapters.masking import mask
 from operations.config import ConfigInvalid
 from operations.config_models import TelemetryConfig
-from operations.tracing import chosen_span
+from operations.span_ids import chosen_span
 
 EXPORT_SECONDS: Final = 3.0
 """Of one export, its retries included: a stop waits no longer for a collector that is away."""

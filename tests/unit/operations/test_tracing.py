@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from operations.config import ConfigInvalid, load_config
 from operations.config_models import TelemetryConfig
 from operations.exporting import EXPORT_SECONDS, make_provider
-from operations.tracing import chosen_ids, root_span
+from operations.span_ids import chosen_ids, root_span
 from tests.support.collector import collecting
 
 
