@@ -12,6 +12,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ import uvloop
 
 from activities.batches import Batch, batches_of
 from activities.ports import Ports
+from adapters.errors import Rejected
 from bench.billing_projects import calls_of
 from canonical.billing import AccountingPeriod, ChargeBatch, CostBatch, ReserveEntries, charge_id
 from canonical.engagement import Engagement
@@ -107,6 +109,8 @@ class Script:
         of = ProjectPeriod(psa=contract.psa, project_id=contract.project_id, period=self.period)
         plan = plan_billing_run(of, (contract,), self.bundle, now)
         psa, hcm = self.ports.psa(of.psa), self.ports.hcm(plan.hcm)
+        with suppress(Rejected):
+            await psa.read_lead(of.project_id)
         read = await psa.read_entries(project.entries)
         entries = sorted(read, key=lambda each: (each.approved_at or now, each.id, each.kind))
         dates = [each.service_date for each in entries]
