@@ -147,13 +147,13 @@ def _temporal_spec(servers: Servers) -> ChildSpec:
 
 
 def free_ports() -> Ports:
-    """Return ports of which none is in use.
+    """Return ports of which none is in use, below those that systems give to outgoing calls.
 
     Raises:
         StackError: none were found.
     """
     for _ in range(TRIES):
-        ports = Ports.from_base(random.randrange(20_000, 60_000, 10))
+        ports = Ports.from_base(random.randrange(20_000, 30_000, 20))
         try:
             for name in ("postgres", "temporal", "simulators", "worker", "gateway"):
                 check_free(ports.of(name))
