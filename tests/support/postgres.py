@@ -5,6 +5,7 @@ The server keeps nothing across a crash (no fsync): it lives as long as the proc
 there is enough (a clone takes 16 ms there, 98 ms on a disk).
 """
 
+import contextlib
 import itertools
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
@@ -80,9 +82,15 @@ def new_name() -> str:
 
 
 def _memory() -> Path | None:
-    """Return where files are kept in memory; None: there is too little."""
-    enough = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
-    return MEMORY if enough else None
+    """Return where files are kept in memory, cleared of what killed servers left; None: no room."""
+    if not MEMORY.is_dir():
+        return None
+    for left in MEMORY.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int((left / "data" / "postmaster.pid").read_text().split()[0])
+            if not psutil.pid_exists(pid):
+                shutil.rmtree(left, ignore_errors=True)
+    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
 
 
 @pytest.fixture(scope="session")
