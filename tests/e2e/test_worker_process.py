@@ -421,7 +421,7 @@ async def standing(handle: WorkflowHandle[Any, Any]) -> tuple[int, str]:
 
 async def test_health_and_metrics_tell_when_a_server_is_gone(plant: Plant) -> None:
     worker = await (await plant.worker()).ready()
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         metrics = (await http.get(f"{worker.url}/metrics")).text
         assert "dealthread_work_items_open 0.0" in metrics
         assert "temporal_worker_task_slots_available" in metrics
