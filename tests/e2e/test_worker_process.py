@@ -428,6 +428,7 @@ async def test_health_and_metrics_tell_when_a_server_is_gone(plant: Plant) -> No
         # A stopped process does not answer, and comes back: the stack is needed by the others.
         for server in ("temporal", "postgres"):
             pid = plant.ground.info.processes[server].pid
+            os.kill(pid, signal.SIGSTOP)  # first, so that it starts no child that is not seen here
             group = [pid, *children(pid)]
             for each in group:
                 os.kill(each, signal.SIGSTOP)
